@@ -1,0 +1,82 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+  name: "Braid",
+  products: [
+    .library(name: "Braid", targets: ["Braid"]),
+    .library(name: "BraidTensor", targets: ["BraidTensor"]),
+    .library(name: "BraidNN", targets: ["BraidNN"]),
+    .library(name: "BraidCheckpoint", targets: ["BraidCheckpoint"]),
+    .library(name: "BraidMixers", targets: ["BraidMixers"]),
+    .library(name: "BraidTraining", targets: ["BraidTraining"]),
+    .library(name: "BraidVision", targets: ["BraidVision"]),
+    .executable(name: "braid", targets: ["braid-cli"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+  ],
+  targets: [
+    // System libraries.
+    .systemLibrary(name: "CKissFFT", providers: [.apt(["libkissfft-dev"])]),
+    .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"])]),
+    .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
+    .systemLibrary(name: "CTIFF", pkgConfig: "libtiff-4", providers: [.apt(["libtiff-dev"])]),
+
+    // C: SIMD kernels behind one dispatch table, and the models that ship.
+    .target(name: "CBraidKernels", exclude: ["common"]),
+    .target(name: "CBraidModels", exclude: ["models"]),
+
+    // Swift.
+    .target(name: "BraidTensor", dependencies: ["CBraidKernels", "CKissFFT"]),
+    .target(name: "BraidNN", dependencies: ["BraidTensor"]),
+    .target(
+      name: "BraidCheckpoint",
+      dependencies: [
+        "BraidTensor", .product(name: "OrderedCollections", package: "swift-collections"),
+      ]),
+    .target(name: "BraidMixers", dependencies: ["BraidTensor", "BraidNN"]),
+    .target(name: "BraidTraining", dependencies: ["BraidTensor", "BraidNN", "BraidCheckpoint"]),
+    .target(
+      name: "BraidVision",
+      dependencies: [
+        "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining",
+        "CPNG", "CJPEG", "CWebP", "CTIFF",
+      ]),
+    .target(
+      name: "Braid",
+      dependencies: [
+        "BraidTensor", "BraidNN", "BraidCheckpoint", "BraidMixers", "BraidTraining", "BraidVision",
+        "CBraidModels",
+      ]),
+    .executableTarget(
+      name: "braid-cli",
+      dependencies: [
+        "Braid",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+
+    // Tests mirror Sources.
+    .target(
+      name: "BraidTestSupport", dependencies: ["BraidTensor", "BraidNN", "BraidCheckpoint"],
+      path: "Tests/BraidTestSupport"),
+    .testTarget(
+      name: "BraidTensorTests", dependencies: ["BraidTensor", "CBraidKernels", "BraidTestSupport"]),
+    .testTarget(name: "BraidNNTests", dependencies: ["BraidNN", "BraidTestSupport"]),
+    .testTarget(
+      name: "BraidCheckpointTests", dependencies: ["BraidCheckpoint", "BraidTestSupport"],
+      resources: [.copy("Fixtures")]),
+    .testTarget(name: "BraidMixersTests", dependencies: ["BraidMixers", "BraidTestSupport"]),
+    .testTarget(name: "BraidTrainingTests", dependencies: ["BraidTraining", "BraidTestSupport"]),
+    .testTarget(
+      name: "BraidVisionTests", dependencies: ["BraidVision", "BraidTestSupport"],
+      resources: [.copy("Fixtures")]),
+    .testTarget(name: "BraidCLITests", dependencies: ["Braid", "BraidTestSupport"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .gnu17
+)

@@ -1,0 +1,6 @@
+@_exported import BraidCheckpoint
+@_exported import BraidMixers
+@_exported import BraidNN
+@_exported import BraidTensor
+@_exported import BraidTraining
+@_exported import BraidVision

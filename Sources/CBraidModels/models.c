@@ -1,0 +1,1 @@
+#include "braid_models.h"

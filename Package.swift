@@ -27,7 +27,7 @@ let package = Package(
     .systemLibrary(name: "CTIFF", pkgConfig: "libtiff-4", providers: [.apt(["libtiff-dev"])]),
 
     // C: SIMD kernels behind one dispatch table, and the models that ship.
-    .target(name: "CBraidKernels", exclude: ["common"]),
+    .target(name: "CBraidKernels"),
     .target(name: "CBraidModels", exclude: ["models"]),
 
     // Swift.

@@ -29,6 +29,8 @@ let package = Package(
     // C: SIMD kernels behind one dispatch table, and the models that ship.
     .target(name: "CBraidKernels"),
     .target(name: "CBraidModels", exclude: ["models"]),
+    // Pictures in memory: libpng and libjpeg report errors by longjmp, which Swift must not see.
+    .target(name: "CBraidImage", dependencies: ["CPNG", "CJPEG", "CWebP", "CTIFF"]),
 
     // Swift.
     .target(name: "BraidTensor", dependencies: ["CBraidKernels", "CKissFFT"]),
@@ -44,7 +46,7 @@ let package = Package(
       name: "BraidVision",
       dependencies: [
         "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining",
-        "CPNG", "CJPEG", "CWebP", "CTIFF",
+        "CBraidImage",
       ]),
     .target(
       name: "Braid",

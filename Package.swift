@@ -38,7 +38,7 @@ let package = Package(
     .target(
       name: "BraidCheckpoint",
       dependencies: [
-        "BraidTensor", .product(name: "OrderedCollections", package: "swift-collections"),
+        "BraidTensor", "BraidNN", .product(name: "OrderedCollections", package: "swift-collections"),
       ]),
     .target(name: "BraidMixers", dependencies: ["BraidTensor", "BraidNN"]),
     .target(name: "BraidTraining", dependencies: ["BraidTensor", "BraidNN", "BraidCheckpoint"]),

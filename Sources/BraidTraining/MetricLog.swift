@@ -21,7 +21,9 @@ public struct MetricLog: Sendable {
   public func records() -> [Record] {
     guard let data = FileManager.default.contents(atPath: path) else { return [] }
     let decoder = JSONDecoder()
-    return data.split(separator: UInt8(ascii: "\n")).compactMap { try? decoder.decode(Record.self, from: Data($0)) }
+    return data.split(separator: UInt8(ascii: "\n")).compactMap {
+      try? decoder.decode(Record.self, from: Data($0))
+    }
   }
 
   /// Appends one record.
@@ -31,7 +33,7 @@ public struct MetricLog: Sendable {
     var line = try encoder.encode(record)
     line.append(UInt8(ascii: "\n"))
     if !FileManager.default.fileExists(atPath: path) {
-      FileManager.default.createFile(atPath: path, contents: nil)
+      _ = FileManager.default.createFile(atPath: path, contents: nil)
     }
     guard let handle = FileHandle(forWritingAtPath: path) else { throw TrainingError.cannotWrite(path: path) }
     defer { try? handle.close() }

@@ -16,7 +16,8 @@ public struct TrainingPlan: Sendable, Codable, Hashable {
 
   public init(
     steps: Int, learningRate: LearningRateSchedule, optimizer: AdamW.Configuration = .init(),
-    averageDecay: Float = 0.999, gradientClip: Float = 1, checkpointEvery: Int = 500, validateEvery: Int = 500,
+    averageDecay: Float = 0.999, gradientClip: Float = 1, checkpointEvery: Int = 500,
+    validateEvery: Int = 500,
     logEvery: Int = 20, seed: UInt64 = 0
   ) {
     self.steps = steps

@@ -49,6 +49,12 @@ public enum ImageWriter {
   public static func encode(
     _ image: ImageBuffer, as format: ImageFormat, options: Options = Options(), path: String = "<bytes>"
   ) throws -> (bytes: [UInt8], notes: [String]) {
+    try encode(image, as: format, options: options, fullColour: options.jpegQuality >= 90, path: path)
+  }
+
+  static func encode(
+    _ image: ImageBuffer, as format: ImageFormat, options: Options, fullColour: Bool, path: String = "<bytes>"
+  ) throws -> (bytes: [UInt8], notes: [String]) {
     var image = image
     var notes: [String] = []
     if options.stripMetadata { (image.iccProfile, image.exif) = (nil, nil) }
@@ -70,11 +76,11 @@ public enum ImageWriter {
       throw ImageError.unsupported(
         path: path, reason: "\(format.name) is read but not written; use PNG or JPEG")
     }
-    return (try encodeSamples(image, as: format, options: options, path: path), notes)
+    return (try encodeSamples(image, as: format, options, fullColour, path), notes)
   }
 
   private static func encodeSamples(
-    _ image: ImageBuffer, as format: ImageFormat, options: Options, path: String
+    _ image: ImageBuffer, as format: ImageFormat, _ options: Options, _ fullColour: Bool, _ path: String
   ) throws -> [UInt8] {
     var info = braid_image_info()
     guard image.width <= Int32.max, image.height <= Int32.max else {
@@ -101,7 +107,7 @@ public enum ImageWriter {
               &message)
             : braid_jpeg_write(
               samples.baseAddress, &info, &metadata, Int32(min(max(options.jpegQuality, 1), 100)),
-              options.jpegQuality >= 90 ? 1 : 0, &output, &message)
+              fullColour ? 1 : 0, &output, &message)
         }
       }
     }

@@ -1,41 +1,37 @@
 #define _GNU_SOURCE
-#include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "braid_pool.h"
 
-// Design. One job at a time. A job lives in a slot; its `ticket` word packs an epoch and the number of
-// workers inside. Workers that see a new epoch spin briefly, then sleep on a condition variable. A worker enters a
-// job by incrementing `inside` while the epoch is still open; the caller closes the epoch when the indices
-// have run out and then waits only until the workers that entered have left. A worker that is not
-// scheduled therefore never delays the caller.
+// Design. One job at a time: a caller that finds the pool taken runs its loop alone. `remaining` is both the
+// signal that there is work and the way to claim it: a thread owns an index once it has decremented the word
+// from a value above zero, and the job's other fields cannot change before that index is done, because the
+// caller returns only when `pending` (indices not yet done) is zero. A worker that was not scheduled, or that
+// came too late, owns nothing and is not waited for.
 
-enum { MAX_WORKERS = 255, SPIN = 4000 };
+enum { MAX_THREADS = 256, SPIN = 2000 };
 
-typedef struct {
+static struct {
   braid_task task;
   void *context;
   size_t count;
-  _Atomic size_t next;
 } job;
 
-static job current;
-// bit 63..8: epoch; bit 7..0 reserved. `entered` counts workers inside the open job; -1 bias when closed.
-static _Atomic unsigned long epoch;        // odd: open, even: closed
-static _Atomic long inside;                // workers inside
-static _Atomic int sleepers;
-static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static _Alignas(64) _Atomic size_t remaining;  // indices that nobody owns yet
+static _Alignas(64) _Atomic size_t pending;    // indices that are not done
+static _Alignas(64) _Atomic size_t wanted;     // threads, the caller included; 0: not yet decided
+static _Atomic int sleepers;                   // workers that sleep or are about to
+static _Atomic int caller_sleeps;
+static size_t started;                         // workers that exist, guarded by submit
 static pthread_mutex_t submit = PTHREAD_MUTEX_INITIALIZER;
-static size_t wanted_threads;              // guarded by submit
-static size_t started;                     // guarded by submit
-static _Atomic size_t active_limit;        // workers with an index below this may enter
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t work_came = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t work_ended = PTHREAD_COND_INITIALIZER;
 static __thread int in_task;
 
 static inline void relax(void) {
@@ -46,38 +42,44 @@ static inline void relax(void) {
 #endif
 }
 
-static void drain(job *j) {
-  for (;;) {
-    size_t i = atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed);
-    if (i >= j->count) return;
-    j->task(j->context, i);
+// Runs indices until none is left to own.
+static void drain(void) {
+  size_t left = atomic_load(&remaining);
+  while (left > 0) {
+    if (!atomic_compare_exchange_weak(&remaining, &left, left - 1)) continue;
+    job.task(job.context, job.count - left);
+    if (atomic_fetch_sub(&pending, 1) == 1 && atomic_load(&caller_sleeps)) {
+      pthread_mutex_lock(&gate);
+      pthread_cond_signal(&work_ended);
+      pthread_mutex_unlock(&gate);
+    }
+    left = atomic_load(&remaining);
   }
 }
 
+static int may_work(size_t index) {
+  return atomic_load_explicit(&remaining, memory_order_relaxed) > 0 &&
+         index + 1 < atomic_load_explicit(&wanted, memory_order_relaxed);
+}
+
 static void *worker(void *argument) {
-  size_t index = (size_t)argument;
+  const size_t index = (size_t)argument;
   in_task = 1;
-  unsigned long seen = 0;
   for (;;) {
-    unsigned long e = 0;
     int found = 0;
-    for (int spin = 0; spin < SPIN; spin++) {
-      e = atomic_load_explicit(&epoch, memory_order_acquire);
-      if ((e & 1) && e != seen) { found = 1; break; }
-      relax();
+    for (int spin = 0; spin < SPIN && !found; spin++) {
+      found = may_work(index);
+      if (!found) relax();
     }
     if (!found) {
       pthread_mutex_lock(&gate);
       atomic_fetch_add(&sleepers, 1);
-      while (!((e = atomic_load(&epoch)) & 1) || e == seen) pthread_cond_wait(&wake, &gate);
+      while (atomic_load(&remaining) == 0 || index + 1 >= atomic_load(&wanted))
+        pthread_cond_wait(&work_came, &gate);
       atomic_fetch_sub(&sleepers, 1);
       pthread_mutex_unlock(&gate);
     }
-    seen = e;
-    if (index >= atomic_load_explicit(&active_limit, memory_order_relaxed)) continue;
-    atomic_fetch_add(&inside, 1);            // enter, then check that the job is still this one
-    if (atomic_load(&epoch) == e) drain(&current);
-    atomic_fetch_sub(&inside, 1);
+    drain();
   }
   return NULL;
 }
@@ -86,76 +88,77 @@ static size_t default_threads(void) {
   const char *text = getenv("BRAID_THREADS");
   if (text) {
     long n = strtol(text, NULL, 10);
-    if (n >= 1 && n <= MAX_WORKERS + 1) return (size_t)n;
+    if (n >= 1) return n > MAX_THREADS ? MAX_THREADS : (size_t)n;
   }
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) == 0) {
     int n = CPU_COUNT(&set);
-    if (n >= 1) return n > MAX_WORKERS + 1 ? MAX_WORKERS + 1 : (size_t)n;
+    if (n >= 1) return n > MAX_THREADS ? MAX_THREADS : (size_t)n;
   }
   return 1;
 }
 
-static void ensure_workers(void) {           // with submit held
-  if (wanted_threads == 0) wanted_threads = default_threads();
-  while (started + 1 < wanted_threads) {
-    pthread_t thread;
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_attr_setstacksize(&attributes, 1 << 20);
-    int failed = pthread_create(&thread, &attributes, worker, (void *)started);
-    pthread_attr_destroy(&attributes);
-    if (failed) { wanted_threads = started + 1; break; }
-    started++;
+size_t braid_threads(void) {
+  size_t threads = atomic_load(&wanted);
+  if (threads == 0) {
+    size_t none = 0;
+    threads = default_threads();
+    if (!atomic_compare_exchange_strong(&wanted, &none, threads)) threads = none;
   }
-  atomic_store(&active_limit, wanted_threads - 1);
-}
-
-void braid_parallel_for(size_t count, braid_task task, void *context) {
-  if (count == 0) return;
-  if (count == 1 || in_task || pthread_mutex_trylock(&submit) != 0) {
-    for (size_t i = 0; i < count; i++) task(context, i);
-    return;
-  }
-  ensure_workers();
-  if (wanted_threads == 1) {
-    pthread_mutex_unlock(&submit);
-    for (size_t i = 0; i < count; i++) task(context, i);
-    return;
-  }
-  in_task = 1;
-  current.task = task;
-  current.context = context;
-  current.count = count;
-  atomic_store_explicit(&current.next, 0, memory_order_relaxed);
-  atomic_fetch_add(&epoch, 1);               // even -> odd: open
-  if (atomic_load(&sleepers) > 0) {
-    pthread_mutex_lock(&gate);
-    pthread_cond_broadcast(&wake);
-    pthread_mutex_unlock(&gate);
-  }
-  drain(&current);
-  atomic_fetch_add(&epoch, 1);               // odd -> even: closed; nobody enters from here on
-  for (int spin = 0; atomic_load(&inside) != 0; spin++) {
-    if (spin < SPIN) relax();
-    else sched_yield();
-  }
-  in_task = 0;
-  pthread_mutex_unlock(&submit);
+  return threads;
 }
 
 void braid_set_threads(size_t threads) {
-  pthread_mutex_lock(&submit);
-  wanted_threads = threads < 1 ? 1 : threads > MAX_WORKERS + 1 ? MAX_WORKERS + 1 : threads;
-  pthread_mutex_unlock(&submit);
+  atomic_store(&wanted, threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads);
 }
 
-size_t braid_threads(void) {
-  pthread_mutex_lock(&submit);
-  if (wanted_threads == 0) wanted_threads = default_threads();
-  size_t n = wanted_threads;
+// With submit held. Where the system refuses a thread, the loop runs on those there are.
+static void start_workers(size_t threads) {
+  if (started + 1 >= threads) return;
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);  // signals belong to the program's own threads
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&attributes, 4 << 20);
+  while (started + 1 < threads) {
+    pthread_t thread;
+    if (pthread_create(&thread, &attributes, worker, (void *)started)) break;
+    started++;
+  }
+  pthread_attr_destroy(&attributes);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void braid_parallel_for(size_t count, braid_task task, void *context) {
+  const size_t threads = braid_threads();
+  if (count <= 1 || in_task || threads == 1 || pthread_mutex_trylock(&submit) != 0) {
+    for (size_t i = 0; i < count; i++) task(context, i);
+    return;
+  }
+  start_workers(threads);
+  in_task = 1;
+  job.task = task;
+  job.context = context;
+  job.count = count;
+  atomic_store(&pending, count);
+  atomic_store(&remaining, count);
+  if (atomic_load(&sleepers) > 0) {
+    pthread_mutex_lock(&gate);
+    pthread_cond_broadcast(&work_came);
+    pthread_mutex_unlock(&gate);
+  }
+  drain();
+  for (int spin = 0; spin < SPIN && atomic_load(&pending) != 0; spin++) relax();
+  if (atomic_load(&pending) != 0) {
+    pthread_mutex_lock(&gate);
+    atomic_store(&caller_sleeps, 1);
+    while (atomic_load(&pending) != 0) pthread_cond_wait(&work_ended, &gate);
+    atomic_store(&caller_sleeps, 0);
+    pthread_mutex_unlock(&gate);
+  }
+  in_task = 0;
   pthread_mutex_unlock(&submit);
-  return n;
 }

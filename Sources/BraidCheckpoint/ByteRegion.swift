@@ -78,7 +78,8 @@ final class ByteRegion: @unchecked Sendable {
 
   /// The bytes in `range`; the caller has checked that they lie within.
   func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer {
-    precondition(range.lowerBound >= 0 && range.upperBound <= count, "ByteRegion: \(range) is outside 0..<\(count)")
+    precondition(
+      range.lowerBound >= 0 && range.upperBound <= count, "ByteRegion: \(range) is outside 0..<\(count)")
     return UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count)
   }
 

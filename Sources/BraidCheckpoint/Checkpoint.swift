@@ -1,4 +1,4 @@
-import BraidTensor
+@_exported import BraidTensor
 import OrderedCollections
 
 /// Named tensors in a file or folder, opened by content: safetensors, PyTorch's zip and legacy formats, an
@@ -24,7 +24,9 @@ public struct Checkpoint: Sendable {
   /// The checkpoint at `path`.
   ///
   /// - Throws: `CheckpointError`, which says what, where and what to do.
-  public static func open(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws -> Checkpoint {
+  public static func open(_ path: String, options: CheckpointOptions = CheckpointOptions()) throws
+    -> Checkpoint
+  {
     try open(path, options: options, isShard: false)
   }
 
@@ -123,14 +125,17 @@ public struct Checkpoint: Sendable {
       throw CheckpointError.weightsKey(path: path, named: weightsKey, available: Array(prefixes))
     }
     return OrderedDictionary(
-      chosen.map { (String($0.key.dropFirst(prefix.count)), $0.value) }, uniquingKeysWith: { first, _ in first })
+      chosen.map { (String($0.key.dropFirst(prefix.count)), $0.value) },
+      uniquingKeysWith: { first, _ in first })
   }
 
   private static func stripCommonPrefixes(
     _ prefixes: [String], _ tensors: inout OrderedDictionary<String, StoredTensor>
   ) {
     for prefix in prefixes where !tensors.isEmpty {
-      guard tensors.keys.allSatisfy({ $0.hasPrefix(prefix) && $0.utf8.count > prefix.utf8.count }) else { continue }
+      guard tensors.keys.allSatisfy({ $0.hasPrefix(prefix) && $0.utf8.count > prefix.utf8.count }) else {
+        continue
+      }
       tensors = OrderedDictionary(
         tensors.elements.map { (String($0.key.dropFirst(prefix.count)), $0.value) },
         uniquingKeysWith: { first, _ in first })

@@ -122,7 +122,9 @@ struct StoredTensor: Sendable {
     let out = out.assumingMemoryBound(to: Out.self)
     for i in 0..<count {
       out[i] = body(
-        In(littleEndian: source.loadUnaligned(fromByteOffset: i * stride * MemoryLayout<In>.size, as: In.self)))
+        In(
+          littleEndian: source.loadUnaligned(fromByteOffset: i * stride * MemoryLayout<In>.size, as: In.self))
+      )
     }
   }
 }

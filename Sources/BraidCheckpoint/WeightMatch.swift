@@ -11,17 +11,23 @@ public struct WeightMatch: Sendable {
     public let check: @Sendable (Tensor) -> String?
 
     /// A tensor that may be absent and, where present, has `shape` (nil: any) and passes `check`.
-    public init(_ name: String, shape: Shape? = nil, check: @escaping @Sendable (Tensor) -> String? = { _ in nil }) {
+    public init(
+      _ name: String, shape: Shape? = nil, check: @escaping @Sendable (Tensor) -> String? = { _ in nil }
+    ) {
       self.name = name
       self.shape = shape
       self.check = check
     }
 
     /// A tensor that may be absent and, where present, holds exactly these integers.
-    public static func integers(_ name: String, shape: Shape, _ values: @escaping @Sendable () -> [Int]) -> Derived {
+    public static func integers(_ name: String, shape: Shape, _ values: @escaping @Sendable () -> [Int])
+      -> Derived
+    {
       Derived(name, shape: shape) { tensor in
         let found = tensor.elements(as: Int64.self)
         let expected = values()
+        precondition(
+          expected.count == shape.elementCount, "WeightMatch: \(expected.count) values for \(shape)")
         guard let index = found.indices.first(where: { Int(found[$0]) != expected[$0] }) else { return nil }
         return "element \(index) is \(found[index]), the configuration gives \(expected[index])"
       }
@@ -35,6 +41,8 @@ public struct WeightMatch: Sendable {
       Derived(name, shape: shape) { tensor in
         let found = tensor.elements(as: Float.self)
         let expected = values()
+        precondition(
+          expected.count == shape.elementCount, "WeightMatch: \(expected.count) values for \(shape)")
         let wrong = found.indices.first {
           found[$0] != expected[$0] && !(abs(found[$0] - expected[$0]) <= tolerance * (1 + abs(expected[$0])))
         }
@@ -48,7 +56,13 @@ public struct WeightMatch: Sendable {
   public let derived: [Derived]
 
   /// The tensors that a model declares, and those that follow from its configuration.
-  public init(_ expected: some Sequence<(key: String, value: Shape)>, derived: [Derived] = []) {
+  public init(_ expected: OrderedDictionary<String, Shape>, derived: [Derived] = []) {
+    self.expected = expected
+    self.derived = derived
+  }
+
+  /// The tensors that a model declares, and those that follow from its configuration.
+  public init(_ expected: [(key: String, value: Shape)], derived: [Derived] = []) {
     self.expected = OrderedDictionary(
       expected.map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
     self.derived = derived
@@ -81,7 +95,7 @@ public struct WeightMatch: Sendable {
         unused.append(name)
       }
     }
-    let missing = expected.keys.filter { keys[$0] == nil }
+    let missing: [String] = expected.keys.filter { keys[$0] == nil }
     func names(_ names: [String], near others: [String]) -> [WeightMismatch.Name] {
       names.enumerated().map { index, name in
         let isShown = index < WeightMismatch.shownCount

@@ -48,7 +48,9 @@ public struct WeightMismatch: Sendable, Hashable, CustomStringConvertible {
       + list("not used by the model", unused.map(text))
       + list(
         "of another shape",
-        misshapen.map { "\($0.name.escapedForTerminal): \($0.found) in the file, \($0.expected) in the model" })
+        misshapen.map {
+          "\($0.name.escapedForTerminal): \($0.found) in the file, \($0.expected) in the model"
+        })
       + list("of other values", contradictions.map { "\($0.name.escapedForTerminal): \($0.reason)" })
   }
 

@@ -17,7 +17,9 @@ enum CheckpointFolder {
   /// The file to open in the folder `path`, or nil where that is no folder.
   static func checkpoint(in path: String) throws -> String? {
     var isDirectory = false
-    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory else { return nil }
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory), isDirectory else {
+      return nil
+    }
     let files: [String]
     do {
       files = try FileManager.default.contentsOfDirectory(atPath: path).sorted()
@@ -31,7 +33,8 @@ enum CheckpointFolder {
       if candidates.count == 1 { return folder + candidates[0] }
       if candidates.count > 1 {
         throw CheckpointError.unrecognized(
-          path: path, reason: "a folder of several checkpoints; name one: \(abbreviated(candidates, limit: 8))")
+          path: path,
+          reason: "a folder of several checkpoints; name one: \(abbreviated(candidates, limit: 8))")
       }
     }
     throw CheckpointError.unrecognized(path: path, reason: "a folder without a checkpoint")

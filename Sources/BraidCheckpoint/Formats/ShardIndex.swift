@@ -45,7 +45,9 @@ struct ShardIndex {
   }
 
   private static func staysInFolder(_ file: String) -> Bool {
-    guard !file.isEmpty, !file.hasPrefix("/"), !file.utf8.contains(0), !file.contains("\\") else { return false }
+    guard !file.isEmpty, !file.hasPrefix("/"), !file.utf8.contains(0), !file.contains("\\") else {
+      return false
+    }
     return file.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
       !$0.isEmpty && $0 != "." && $0 != ".."
     }

@@ -175,7 +175,9 @@ struct JSONReader {
       }
       return reader.position - first
     }
-    func at(_ characters: String) -> Bool { position < bytes.count && characters.utf8.contains(bytes[position]) }
+    func at(_ characters: String) -> Bool {
+      position < bytes.count && characters.utf8.contains(bytes[position])
+    }
     if at("-") { position += 1 }
     let leadingZero = at("0")
     let whole = digits(&self)
@@ -194,7 +196,9 @@ struct JSONReader {
     guard position - start <= 400 else { throw failure("a number of \(position - start) digits", at: start) }
     let written = String(decoding: bytes[start..<position], as: UTF8.self)
     if isInteger, let value = Int(written) { return .integer(value) }
-    guard let value = Double(written), value.isFinite else { throw failure("a number out of range", at: start) }
+    guard let value = Double(written), value.isFinite else {
+      throw failure("a number out of range", at: start)
+    }
     return .number(value)
   }
 

@@ -44,7 +44,9 @@ struct Inflater {
   private mutating func stored() -> Bool {
     bitBuffer >>= UInt64(bitCount & 7)
     bitCount -= bitCount & 7
-    guard let length = bits(16), let complement = bits(16), length == ~complement & 0xFFFF else { return false }
+    guard let length = bits(16), let complement = bits(16), length == ~complement & 0xFFFF else {
+      return false
+    }
     // At most one whole byte can be left in the buffer; give it back.
     position -= bitCount / 8
     bitBuffer = 0

@@ -91,13 +91,18 @@ enum PickleName {
       "torch.storage.UntypedStorage": .untypedStorage,
       "torch.device": .value,
       "_codecs.encode": .value,
+      "__builtin__.set": .value,
+      "__builtin__.frozenset": .value,
+      "builtins.set": .value,
+      "builtins.frozenset": .value,
       "numpy.dtype": .value,
       "numpy.core.multiarray.scalar": .value,
       "numpy._core.multiarray.scalar": .value,
     ]
     let storages: [(String, StoredType)] = [
       ("Float", .float32), ("Half", .float16), ("BFloat16", .bfloat16), ("Double", .float64),
-      ("Long", .int64), ("Int", .int32), ("Short", .int16), ("Char", .int8), ("Byte", .uint8), ("Bool", .bool),
+      ("Long", .int64), ("Int", .int32), ("Short", .int16), ("Char", .int8), ("Byte", .uint8),
+      ("Bool", .bool),
     ]
     for (name, type) in storages { names["torch.\(name)Storage"] = .storage(type) }
     let types: [(String, StoredType)] = [

@@ -134,7 +134,9 @@ struct PickleMachine {
     try push(.list(Int32(graph.lists.count - 1)))
   }
 
-  private mutating func pushDictionary(_ members: [(key: PickleGraph.Reference, value: PickleGraph.Reference)])
+  private mutating func pushDictionary(
+    _ members: [(key: PickleGraph.Reference, value: PickleGraph.Reference)]
+  )
     throws
   {
     graph.dictionaries.append(members)
@@ -314,7 +316,9 @@ struct PickleMachine {
   }
 
   private mutating func append(_ values: [PickleGraph.Reference]) throws {
-    guard case .list(let index) = graph[try top()] else { throw failure("elements for something that is no list") }
+    guard case .list(let index) = graph[try top()] else {
+      throw failure("elements for something that is no list")
+    }
     graph.lists[Int(index)].append(contentsOf: values)
   }
 
@@ -337,8 +341,10 @@ struct PickleMachine {
       var members: [(key: PickleGraph.Reference, value: PickleGraph.Reference)] = []
       if let source = values.first {
         if let given = graph.members(source) {
+          try countCopies(given.count)
           members = given
-        } else if let given = graph.elements(source), given.count <= copies {
+        } else if let given = graph.elements(source) {
+          try countCopies(given.count)
           for pair in given {
             guard let pair = graph.elements(pair), pair.count == 2 else {
               throw failure("a dictionary of things that are no pairs")
@@ -347,15 +353,19 @@ struct PickleMachine {
           }
         }
       }
-      copies -= members.count
-      guard copies >= 0 else {
-        throw CheckpointError.limitExceeded(path: path, reason: "a pickle that copies its containers over and over")
-      }
       try pushDictionary(members)
     case .storage, .untypedStorage, .elementType:
       throw failure("a call of something that is no function")
     default:
       try push(.call(name, arguments: arguments))
+    }
+  }
+
+  private mutating func countCopies(_ count: Int) throws {
+    copies -= count
+    guard copies >= 0 else {
+      throw CheckpointError.limitExceeded(
+        path: path, reason: "a pickle that copies its containers over and over")
     }
   }
 

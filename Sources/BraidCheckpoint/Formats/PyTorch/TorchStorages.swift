@@ -17,8 +17,11 @@ struct TorchZipFile: TorchStorages {
     else {
       throw CheckpointError.unrecognized(path: path, reason: "a zip archive without a data.pkl")
     }
-    prefix = String(pickle.dropLast("data.pkl".count))
-    if archive.entries.keys.contains(where: { $0 == prefix + "constants.pkl" || $0.hasPrefix(prefix + "code/") }) {
+    let prefix = String(pickle.dropLast("data.pkl".count))
+    self.prefix = prefix
+    if archive.entries.keys.contains(where: {
+      $0 == prefix + "constants.pkl" || $0.hasPrefix(prefix + "code/")
+    }) {
       throw CheckpointError.unsupported(
         path: path, reason: "a TorchScript program; save its state_dict() with torch.save instead")
     }
@@ -45,7 +48,9 @@ struct TorchLegacyFile: TorchStorages {
   let graph: PickleGraph
 
   /// The magic number's pickle opcode: a ten-byte integer.
-  private static let magic: [UInt8] = [0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19]
+  private static let magic: [UInt8] = [
+    0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19,
+  ]
 
   /// Whether the content starts with the legacy format's magic number.
   static func recognizes(_ region: ByteRegion) -> Bool {

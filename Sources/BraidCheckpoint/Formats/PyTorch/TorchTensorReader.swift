@@ -52,7 +52,8 @@ struct TorchTensorReader {
     }
     var result = StorageDescription(key: key, type: type, elementCount: count, firstElement: 0)
     if parts.count == 6, let view = graph.elements(parts[5]).map(Array.init) {
-      guard view.count == 3, let first = graph.integer(view[1]), let size = graph.integer(view[2]), first >= 0,
+      guard view.count == 3, let first = graph.integer(view[1]), let size = graph.integer(view[2]),
+        first >= 0,
         size >= 0, first <= count, size <= count - first
       else {
         throw CheckpointError.malformed(
@@ -86,7 +87,8 @@ struct TorchTensorReader {
         var type = storage.type
         if case .rebuildTensorV3 = name, arguments.count >= 7 {
           guard case .name(.elementType(let element)) = graph[arguments[6]] else {
-            throw CheckpointError.unsupported(path: path, reason: "the element type of \"\(key.truncated(to: 200))\"")
+            throw CheckpointError.unsupported(
+              path: path, reason: "the element type of \"\(key.truncated(to: 200))\"")
           }
           type = element
         }
@@ -114,7 +116,9 @@ struct TorchTensorReader {
       guard let inner = graph.elements(arguments), inner.count == 1 else { return nil }
       reference = inner.first!
     }
-    guard let elements = graph.elements(reference), elements.count <= StoredTensor.maximumRank else { return nil }
+    guard let elements = graph.elements(reference), elements.count <= StoredTensor.maximumRank else {
+      return nil
+    }
     var result: [Int] = []
     for element in elements {
       guard let value = graph.integer(element) else { return nil }
@@ -131,7 +135,9 @@ struct TorchTensorReader {
     guard let (region, range) = try known ?? storages.bytes(of: storage.key) else {
       throw CheckpointError.malformed(
         path: path, offset: nil,
-        reason: "\"\(key.truncated(to: 200))\": its storage \"\(storage.key.truncated(to: 80))\" is not in the file")
+        reason:
+          "\"\(key.truncated(to: 200))\": its storage \"\(storage.key.truncated(to: 80))\" is not in the file"
+      )
     }
     if known == nil { found[storage.key] = (region, range) }
     guard let promised = checkedProduct(storage.elementCount, storage.type?.byteCount ?? 1),
@@ -139,7 +145,8 @@ struct TorchTensorReader {
     else {
       throw CheckpointError.malformed(
         path: path, offset: range.lowerBound,
-        reason: "\"\(key.truncated(to: 200))\": its storage promises \(storage.elementCount) elements and has "
+        reason:
+          "\"\(key.truncated(to: 200))\": its storage promises \(storage.elementCount) elements and has "
           + "\(range.count) bytes")
     }
     return (region, range.lowerBound..<range.lowerBound + promised)

@@ -9,7 +9,8 @@ import OrderedCollections
 struct WeightSelection {
   /// The well-known names of sets of weights, the first one present wins: averaged weights come first.
   static let preferredKeys = [
-    "params_ema", "params", "model_ema", "state_dict_ema", "ema", "state_dict", "generator", "model_state_dict",
+    "params_ema", "params", "model_ema", "state_dict_ema", "ema", "state_dict", "generator",
+    "model_state_dict",
     "model", "net_g", "net", "network", "module", "weights",
   ]
 
@@ -81,7 +82,9 @@ struct WeightSelection {
   }
 
   /// The named members of a dictionary or list; of members of one name the last counts, as in Python.
-  private func children(_ reference: PickleGraph.Reference) -> OrderedDictionary<String, PickleGraph.Reference> {
+  private func children(_ reference: PickleGraph.Reference) -> OrderedDictionary<
+    String, PickleGraph.Reference
+  > {
     var result: OrderedDictionary<String, PickleGraph.Reference> = [:]
     for (key, value) in graph.members(reference) ?? [] {
       if let name = name(key) { result[name] = value }
@@ -133,7 +136,9 @@ struct WeightSelection {
     return candidates.first.map { ($0.key, $0.value) }
   }
 
-  private func find(_ key: String, from reference: PickleGraph.Reference, depth: Int) -> PickleGraph.Reference? {
+  private func find(_ key: String, from reference: PickleGraph.Reference, depth: Int) -> PickleGraph
+    .Reference?
+  {
     let members = children(reference)
     if let value = members[key] { return value }
     guard depth < 4, let dot = key.firstIndex(of: ".") else { return nil }
@@ -149,7 +154,8 @@ struct WeightSelection {
       guard result.count < 100 else { break }
       let inner = children(value)
       guard !inner.values.contains(where: isTensor) else { continue }
-      for (innerName, innerValue) in inner where graph.members(innerValue) != nil && holdsTensor(innerValue, 0) {
+      for (innerName, innerValue) in inner
+      where graph.members(innerValue) != nil && holdsTensor(innerValue, 0) {
         result.append(name.truncated(to: 200) + "." + innerName.truncated(to: 200))
         guard result.count < 100 else { break }
       }
@@ -168,13 +174,15 @@ struct WeightSelection {
     for (name, value) in children(reference) {
       visits -= 1
       guard visits >= 0 else {
-        throw CheckpointError.limitExceeded(path: path, reason: "dictionaries that contain each other over and over")
+        throw CheckpointError.limitExceeded(
+          path: path, reason: "dictionaries that contain each other over and over")
       }
       guard holdsTensor(value, 0) else { continue }
       let key = prefix + name
       keyBytes += key.utf8.count
       guard key.utf8.count <= Self.maximumKeyBytes, keyBytes <= Self.maximumTotalKeyBytes else {
-        throw CheckpointError.limitExceeded(path: path, reason: "keys longer than \(Self.maximumKeyBytes) bytes")
+        throw CheckpointError.limitExceeded(
+          path: path, reason: "keys longer than \(Self.maximumKeyBytes) bytes")
       }
       if isTensor(value) {
         tensors[key] = value

@@ -67,7 +67,8 @@ let package = Package(
       name: "BraidTestSupport", dependencies: ["BraidTensor", "BraidNN", "BraidCheckpoint"],
       path: "Tests/BraidTestSupport"),
     .testTarget(
-      name: "BraidTensorTests", dependencies: ["BraidTensor", "CBraidKernels", "BraidTestSupport"]),
+      name: "BraidTensorTests", dependencies: ["BraidTensor", "CBraidKernels", "BraidTestSupport"],
+      resources: [.copy("Fixtures")]),
     .testTarget(name: "BraidNNTests", dependencies: ["BraidNN", "BraidTestSupport"]),
     .testTarget(
       name: "BraidCheckpointTests", dependencies: ["BraidCheckpoint", "BraidTestSupport"],

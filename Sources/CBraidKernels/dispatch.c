@@ -21,6 +21,7 @@ static void fill(braid_kernels *table, braid_level level) {
   BRAID_FAMILY(norm)
   BRAID_FAMILY(attention)
   BRAID_FAMILY(scan)
+  BRAID_FAMILY(image)
 #undef BRAID_FAMILY
 }
 

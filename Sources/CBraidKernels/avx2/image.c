@@ -1,0 +1,15 @@
+#include "braid_kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#define BRAID_LANES 8
+#include "../common/image.inc"
+#pragma clang attribute pop
+
+void braid_fill_image_avx2(braid_image_kernels *table) { fill_image(table); }
+#else
+void braid_fill_image_avx2(braid_image_kernels *table) { (void)table; }
+#endif

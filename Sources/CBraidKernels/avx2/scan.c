@@ -1,3 +1,16 @@
 #include "braid_kernels.h"
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#define BRAID_LANES 8
+#include "../common/scan.inc"
+#pragma clang attribute pop
+
+void braid_fill_scan_avx2(braid_scan_kernels *table) { fill_scan(table); }
+#else
 void braid_fill_scan_avx2(braid_scan_kernels *table) { (void)table; }
+#endif

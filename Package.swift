@@ -76,7 +76,7 @@ let package = Package(
     .testTarget(name: "BraidMixersTests", dependencies: ["BraidMixers", "BraidTestSupport"]),
     .testTarget(name: "BraidTrainingTests", dependencies: ["BraidTraining", "BraidTestSupport"]),
     .testTarget(
-      name: "BraidVisionTests", dependencies: ["BraidVision", "BraidTestSupport"],
+      name: "BraidVisionTests", dependencies: ["BraidVision", "BraidTraining", "BraidTestSupport"],
       resources: [.copy("Fixtures")]),
     .testTarget(name: "BraidCLITests", dependencies: ["Braid", "BraidTestSupport"]),
   ],

@@ -36,8 +36,8 @@ public struct AdamW: Sendable {
         && second.count == first.count, "AdamW: the restored moments do not fit the parameters")
     self.step = step
     // Copies: the steps write in place, and what was loaded may be a mapped file.
-    self.first = first.map { $0 + 0 }
-    self.second = second.map { $0 + 0 }
+    self.first = first.map { $0.duplicated() }
+    self.second = second.map { $0.duplicated() }
   }
 
   /// Moves the parameters, in place, against their gradients times `gradientScale`. One-dimensional parameters

@@ -34,11 +34,7 @@ public final class Parameter: @unchecked Sendable {
 
   /// Makes the value a leaf whose gradient can be asked for, in memory of its own.
   func makeTrainable() {
-    let source = value
-    let copy = Tensor.build(shape) { out in
-      source.read { out.update(from: $0, count: source.elementCount) }
-    }
-    stored = copy.requiringGradient()
+    stored = value.duplicated().requiringGradient()
   }
 
   /// Ends training of the value and lets kernels keep what they derive from it (packed weights).

@@ -9,6 +9,13 @@ extension Tensor {
     return Tensor.record("contiguous", output, inputs: [self]) { gradient, _ in [gradient] }
   }
 
+  /// A copy in memory of its own, outside the graph of recorded operations.
+  public func duplicated() -> Tensor {
+    let copy = Tensor.uninitialized(shape, dtype: dtype)
+    CPU.copyStrided(from: detached, to: copy)
+    return copy
+  }
+
   /// The elements under another shape of as many elements; one size may be -1 and follows from the others. A view
   /// of a contiguous tensor, a copy of another.
   public func reshaped(_ newShape: Shape) -> Tensor {

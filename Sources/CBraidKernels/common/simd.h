@@ -44,6 +44,16 @@ BRAID_INLINE void vstore_first(float *p, vf v, size_t n) {
 }
 #endif
 
+BRAID_INLINE vi viota(void) {
+  vi v = {0};
+  for (int i = 0; i < BRAID_LANES; i++) v[i] = i;
+  return v;
+}
+// All ones in the first n lanes, 0 in the others.
+BRAID_INLINE vi vfirst(size_t n) { return viota() < (int32_t)n; }
+// The first n lanes; the others become 0.
+BRAID_INLINE vf vkeep_first(vf v, size_t n) { return (vf)((vi)v & vfirst(n)); }
+
 // a where the mask is all ones, b where it is 0.
 BRAID_INLINE vf vselect(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
 BRAID_INLINE int vany(vi mask) { return __builtin_reduce_or(mask) != 0; }

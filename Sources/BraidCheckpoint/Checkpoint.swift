@@ -77,7 +77,7 @@ public struct Checkpoint: Sendable {
 
   // MARK: Making
 
-  private init(_ region: ByteRegion, path: String, options: CheckpointOptions) throws {
+  init(_ region: ByteRegion, path: String, options: CheckpointOptions) throws {
     self.path = path
     var found: OrderedDictionary<String, StoredTensor>
     let isZip = region.hasBytes([0x50, 0x4B, 0x03, 0x04])
@@ -102,7 +102,7 @@ public struct Checkpoint: Sendable {
     tensors = found
   }
 
-  private init(_ index: ShardIndex, path: String, options: CheckpointOptions) throws {
+  init(_ index: ShardIndex, path: String, options: CheckpointOptions) throws {
     self.path = path
     format = .sharded
     metadata = index.metadata

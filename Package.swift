@@ -61,6 +61,8 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
       ]),
+    // Makes the sample picture of the demo; not a product.
+    .executableTarget(name: "make-sample", dependencies: ["BraidVision"], path: "datasets/make-sample"),
 
     // Tests mirror Sources.
     .target(

@@ -52,6 +52,9 @@ import Testing
     #expect(throws: ImageError.unreadable(path: folder, reason: "it is a folder")) {
       try ImageReader.read(folder)
     }
+    // A pipe without a writer does not hang.
+    #expect(mkfifo(folder + "/pipe.png", 0o600) == 0)
+    #expect(throws: ImageError.self) { try ImageReader.read(folder + "/pipe.png") }
     for (name, content) in [("empty.png", ""), ("text.png", "hello"), ("ours.npy", "\u{93}NUMPY")] {
       let path = folder + "/" + name
       try content.write(toFile: path, atomically: false, encoding: .isoLatin1)

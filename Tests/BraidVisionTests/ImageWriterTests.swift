@@ -35,6 +35,19 @@ import Testing
       try ImageReader.read(bytes: ImageWriter.encode(large, as: .jpeg).bytes).iccProfile == large.iccProfile)
   }
 
+  @Test func profilesThatDoNotFitAreLeftOut() throws {
+    let profile = ImageFixture.bytes("srgb.icc")
+    for (channels, profile) in [(1, profile), (3, Array(profile.dropLast())), (3, [1, 2, 3]), (2, profile)] {
+      var image = ImageBuffer.noise(width: 9, height: 9, channels: channels, depth: 8)
+      image.iccProfile = profile
+      for format in [ImageFormat.png, .jpeg] {
+        let (bytes, notes) = try ImageWriter.encode(image, as: format)
+        #expect(notes.contains { $0.contains("colour profile") })
+        #expect(try ImageReader.read(bytes: bytes).iccProfile == nil)
+      }
+    }
+  }
+
   @Test func jpegSaysWhatItLoses() throws {
     let image = ImageBuffer(
       width: 8, height: 8, colourModel: .rgb, hasAlpha: true,

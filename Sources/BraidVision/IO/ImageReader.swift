@@ -170,13 +170,15 @@ public enum ImageReader {
 
   /// The bytes of a file. What does not begin like a picture is refused before the rest is read.
   private static func fileBytes(_ path: String, limits: ImageLimits) throws -> [UInt8] {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
+    // Non-blocking, so that a pipe to which nobody writes reads as empty instead of hanging a batch.
+    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else {
       let code = errno
       if code == ENOENT || code == ENOTDIR { throw ImageError.notFound(path: path) }
       throw ImageError.unreadable(path: path, reason: systemMessage(code))
     }
     defer { close(file) }
+    _ = fcntl(file, F_SETFL, 0)
     var status = stat()
     guard fstat(file, &status) == 0 else {
       throw ImageError.unreadable(path: path, reason: systemMessage(errno))

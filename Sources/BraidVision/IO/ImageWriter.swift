@@ -76,7 +76,20 @@ public enum ImageWriter {
       throw ImageError.unsupported(
         path: path, reason: "\(format.name) is read but not written; use PNG or JPEG")
     }
+    if let profile = image.iccProfile, !isProfile(profile, for: image.colourModel) {
+      image.iccProfile = nil
+      notes.append(
+        "the colour profile does not fit \(image.colourModel == .grey ? "grey" : "RGB") and was left out")
+    }
     return (try encodeSamples(image, as: format, options, fullColour, path), notes)
+  }
+
+  /// Whether `profile` has a sound header and speaks of samples of this kind (ICC.1:2010, 7.2).
+  private static func isProfile(_ profile: [UInt8], for model: ImageBuffer.ColourModel) -> Bool {
+    guard profile.count >= 132 else { return false }
+    let size = profile[..<4].reduce(0) { $0 << 8 | Int($1) }
+    return size == profile.count && profile[36..<40].elementsEqual("acsp".utf8)
+      && profile[16..<20].elementsEqual(model == .grey ? "GRAY".utf8 : "RGB ".utf8)
   }
 
   private static func encodeSamples(

@@ -1,0 +1,200 @@
+import CBraidKernels
+
+/// Rows [batch, length, heads, width] anywhere in memory, neighbours along the last axis.
+struct HeadRows: @unchecked Sendable {
+  var base: UnsafePointer<Float>
+  var batchStride, lengthStride, headStride: Int
+
+  /// The rows of a float32 tensor whose last axis is dense.
+  init(_ tensor: Tensor) {
+    base = UnsafePointer(tensor.mutablePointer)
+    batchStride = tensor.strides[0]
+    lengthStride = tensor.strides[1]
+    headStride = tensor.strides[2]
+  }
+
+  func start(_ batch: Int, _ head: Int) -> UnsafePointer<Float> {
+    base + batch * batchStride + head * headStride
+  }
+}
+
+/// The problem that an attention call solves.
+struct AttentionShape: Sendable {
+  var batch, queries, keys, heads, keyHeads, width, valueWidth: Int
+  var scale: Float
+  /// Query i sees key j where j <= i + keys - queries.
+  var causal: Bool
+  /// Query i sees key j where j > i + keys - queries - window.
+  var window: Int?
+
+  /// Queries that share a key head.
+  var group: Int { heads / keyHeads }
+  /// Bounds of j - i; see `braid_attention_scores`.
+  var above: Int { causal ? keys - queries : .max }
+  var below: Int { window.map { keys - queries - $0 + 1 } ?? .min }
+}
+
+/// A bias that is added to the scores: a view of [batch, heads, queries, keys] with dense or no rows.
+struct AttentionBias: @unchecked Sendable {
+  var base: UnsafePointer<Float>
+  var batchStride, headStride, rowStride: Int
+}
+
+extension CPU {
+  /// Query rows of one task.
+  private static let queryRows = 8 * Int(BRAID_ATTENTION_ROWS)
+
+  /// Softmax attention, blocked over keys: memory grows with length, not with its square.
+  ///
+  /// - Parameters:
+  ///   - output: [batch, queries, heads, valueWidth].
+  ///   - lse: [batch, heads, queries], what the gradient recomputes the probabilities from.
+  static func attention(
+    _ shape: AttentionShape, queries: HeadRows, keys: HeadRows, values: HeadRows, bias: AttentionBias?,
+    output: UnsafeMutablePointer<Float>, lse: UnsafeMutablePointer<Float>?,
+    kernels table: braid_kernels = kernels.pointee
+  ) {
+    let kernels = table.attention
+    let panel = kernels.panel
+    let (d, dv) = (shape.width, shape.valueWidth)
+    let width = padded(dv, panel)
+    // Blocks of whole panels, but one for keys that just fit.
+    let most = Int(BRAID_ATTENTION_KEYS)
+    let step = shape.keys <= most ? Swift.max(1, shape.keys) : 256
+    let blocks = (shape.keys + step - 1) / step
+    let blockFloats = padded(step, panel) * d + step * width
+    let packedFloats = Swift.max(1, shape.batch * shape.keyHeads * blocks * blockFloats)
+    let packedMemory = Memory.allocate(packedFloats * 4)
+    defer { Memory.deallocate(packedMemory, packedFloats * 4) }
+    let packed = packedMemory.assumingMemoryBound(to: Float.self)
+    let scale = shape.scale * log2OfE
+
+    parallelFor(shape.batch * shape.keyHeads * blocks) { task in
+      let (pair, block) = task.quotientAndRemainder(dividingBy: blocks)
+      let (image, head) = pair.quotientAndRemainder(dividingBy: shape.keyHeads)
+      let first = block * step
+      let n = Swift.min(step, shape.keys - first)
+      withUnsafeTemporaryAllocation(of: Int.self, capacity: n) { offsets in
+        let offsets = offsets.baseAddress!
+        let out = packed + task * blockFloats
+        for j in 0..<n { offsets[j] = (first + j) * keys.lengthStride }
+        kernels.pack_transposed(keys.start(image, head), offsets, n, d, scale, out)
+        for j in 0..<n { offsets[j] = (first + j) * values.lengthStride }
+        kernels.pack_rows(values.start(image, head), offsets, n, dv, out + padded(step, panel) * d)
+      }
+    }
+
+    let parts = (shape.queries + queryRows - 1) / queryRows
+    parallelFor(shape.batch * shape.heads * parts) { task in
+      let (pair, part) = task.quotientAndRemainder(dividingBy: parts)
+      let (image, head) = pair.quotientAndRemainder(dividingBy: shape.heads)
+      let from = part * queryRows
+      let rows = Swift.min(queryRows, shape.queries - from)
+      withWorkspace(
+        floats: [rows * d, rows, rows, rows * width, Int(BRAID_ATTENTION_ROWS * BRAID_ATTENTION_KEYS)],
+        offsets: [rows]
+      ) { floats, offsets in
+        var block = braid_attention_block()
+        block.scores.rows = rows
+        block.scores.d = d
+        block.scores.dv = dv
+        block.scores.queries = UnsafePointer(floats[0])
+        block.scores.bias_scale = log2OfE
+        block.maximum = floats[1]
+        block.total = floats[2]
+        block.output = floats[3]
+        block.scratch = floats[4]
+        for i in 0..<rows { offsets[0][i] = (from + i) * queries.lengthStride }
+        kernels.transpose(queries.start(image, head), offsets[0], rows, d, 1, floats[0], rows)
+        floats[1].update(repeating: -.infinity, count: rows)
+        floats[2].update(repeating: 0, count: rows)
+        floats[3].update(repeating: 0, count: rows * width)
+        block.first = 1
+        for index in 0..<blocks {
+          let first = index * step
+          let n = Swift.min(step, shape.keys - first)
+          block.scores.above = shape.causal ? shape.above + from - first : .max
+          block.scores.below = shape.window == nil ? .min : shape.below + from - first
+          if shape.causal && rows - 1 + block.scores.above < 0 { continue }
+          if shape.window != nil && block.scores.below >= n { continue }
+          let operands =
+            packed + ((image * shape.keyHeads + head / shape.group) * blocks + index) * blockFloats
+          block.scores.n = n
+          block.scores.keys = UnsafePointer(operands)
+          block.values = UnsafePointer(operands + padded(step, panel) * d)
+          if let bias {
+            block.scores.bias =
+              bias.base + image * bias.batchStride + head * bias.headStride + from * bias.rowStride + first
+            block.scores.bias_stride = bias.rowStride
+          }
+          kernels.forward(&block)
+          block.first = 0
+        }
+        let stride = shape.heads * dv
+        for i in 0..<rows { offsets[0][i] = (from + i) * stride }
+        kernels.finish(
+          floats[3], floats[1], floats[2], rows, dv, output + image * shape.queries * stride + head * dv,
+          offsets[0], lse.map { $0 + (image * shape.heads + head) * shape.queries + from })
+      }
+    }
+  }
+
+  /// The gradients of `attention`: added to dq, dk and dv (contiguous [batch, length, heads, width]) and to dbias
+  /// (contiguous [batch, heads, queries, keys]).
+  static func attentionGradient(
+    _ shape: AttentionShape, queries: HeadRows, keys: HeadRows, values: HeadRows, bias: AttentionBias?,
+    output: UnsafePointer<Float>, lse: UnsafePointer<Float>, gradient: UnsafePointer<Float>,
+    dq: UnsafeMutablePointer<Float>, dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>,
+    dbias: UnsafeMutablePointer<Float>?, kernels table: braid_kernels = kernels.pointee
+  ) {
+    guard shape.keys > 0, shape.queries > 0 else { return }
+    let kernels = table.attention
+    let (d, valueWidth) = (shape.width, shape.valueWidth)
+    let blocks = keyBlocks(shape.keys)
+    parallelFor(shape.batch * shape.keyHeads) { task in
+      let (image, keyHead) = task.quotientAndRemainder(dividingBy: shape.keyHeads)
+      withWorkspace(
+        floats: AttentionGradientWorkspace.lengths(kernels, blocks: blocks, d: d, dv: valueWidth),
+        offsets: [shape.keys, shape.keys, shape.queries, shape.queries, shape.queries]
+      ) { floats, offsets in
+        func fill(_ index: Int, _ count: Int, _ stride: Int) -> UnsafePointer<Int> {
+          for i in 0..<count { offsets[index][i] = i * stride }
+          return UnsafePointer(offsets[index])
+        }
+        let workspace = AttentionGradientWorkspace(kernels, blocks: blocks, d: d, dv: valueWidth, floats)
+        workspace.begin(
+          keys: keys.start(image, keyHead), fill(0, shape.keys, keys.lengthStride),
+          values: values.start(image, keyHead), fill(1, shape.keys, values.lengthStride), scale: shape.scale)
+        let queryOffsets = fill(2, shape.queries, queries.lengthStride)
+        let outputOffsets = fill(3, shape.queries, shape.heads * valueWidth)
+        let dqOffsets = fill(4, shape.queries, shape.heads * d)
+        var operands = AttentionGradientOperands(
+          queries: queries.base, keys: keys.start(image, keyHead), values: values.start(image, keyHead),
+          output: output, gradient: gradient, dq: dq,
+          dk: dk + (image * shape.keys * shape.keyHeads + keyHead) * d,
+          dv: dv + (image * shape.keys * shape.keyHeads + keyHead) * valueWidth)
+        for head in keyHead * shape.group..<(keyHead + 1) * shape.group {
+          operands.queries = queries.start(image, head)
+          let at = image * shape.queries * shape.heads + head
+          operands.output = output + at * valueWidth
+          operands.gradient = gradient + at * valueWidth
+          operands.dq = dq + at * d
+          var scores = braid_attention_scores()
+          scores.bias = bias.map { $0.base + image * $0.batchStride + head * $0.headStride }
+          scores.bias_stride = bias?.rowStride ?? 0
+          scores.bias_scale = log2OfE
+          scores.above = shape.above
+          scores.below = shape.below
+          let pair = image * shape.heads + head
+          workspace.add(
+            operands, queryOffsets: queryOffsets, outputOffsets: outputOffsets, dqOffsets: dqOffsets,
+            count: shape.queries, scores: scores, scale: shape.scale, lse: lse + pair * shape.queries,
+            dbias: dbias.map { $0 + pair * shape.queries * shape.keys }, dbiasStride: shape.keys)
+        }
+        workspace.end(
+          operands, keyOffsets: fill(0, shape.keys, shape.keyHeads * d),
+          valueOffsets: fill(1, shape.keys, shape.keyHeads * valueWidth), scale: shape.scale)
+      }
+    }
+  }
+}

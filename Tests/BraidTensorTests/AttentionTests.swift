@@ -1,0 +1,149 @@
+import BraidTestSupport
+import CBraidKernels
+import Testing
+
+@testable import BraidTensor
+
+struct AttentionCase: Sendable, CustomTestStringConvertible {
+  var batch = 1
+  var queries, keys, heads, keyHeads, d, dv: Int
+  var causal = false
+  var window: Int?
+  var bias: [Int]?
+  var testDescription: String {
+    "\(batch) x \(queries) x \(keys), heads \(heads)/\(keyHeads), \(d)/\(dv), causal \(causal), window \(window ?? 0)"
+  }
+}
+
+@Suite struct AttentionTests {
+  static let cases: [AttentionCase] = [
+    .init(queries: 1, keys: 1, heads: 1, keyHeads: 1, d: 1, dv: 1),
+    .init(batch: 2, queries: 7, keys: 19, heads: 4, keyHeads: 2, d: 5, dv: 9),
+    .init(queries: 65, keys: 65, heads: 2, keyHeads: 1, d: 16, dv: 16, causal: true),
+    .init(queries: 130, keys: 700, heads: 1, keyHeads: 1, d: 33, dv: 40),
+    .init(queries: 600, keys: 600, heads: 1, keyHeads: 1, d: 8, dv: 8, causal: true),
+    .init(queries: 3, keys: 400, heads: 2, keyHeads: 2, d: 24, dv: 24, causal: true),
+    .init(queries: 20, keys: 9, heads: 1, keyHeads: 1, d: 4, dv: 4, causal: true),
+    .init(queries: 350, keys: 350, heads: 1, keyHeads: 1, d: 8, dv: 8, causal: true, window: 37),
+    .init(queries: 40, keys: 50, heads: 1, keyHeads: 1, d: 8, dv: 8, window: 5),
+    .init(batch: 2, queries: 33, keys: 45, heads: 2, keyHeads: 2, d: 8, dv: 8, bias: [2, 2, 33, 45]),
+    .init(batch: 2, queries: 33, keys: 345, heads: 2, keyHeads: 2, d: 8, dv: 8, bias: [2, 1, 1, 345]),
+    .init(queries: 17, keys: 17, heads: 2, keyHeads: 2, d: 8, dv: 8, causal: true, bias: [2, 17, 1]),
+  ]
+
+  @Test(arguments: KernelLevel.available, cases)
+  func matchesDouble(level: KernelLevel, shape: AttentionCase) {
+    var numbers = TestNumbers(47)
+    func tensor(_ shape: Shape) -> Tensor { Tensor(numbers.floats(shape.elementCount, -2...2), shape: shape) }
+    let q = tensor([shape.batch, shape.queries, shape.heads, shape.d])
+    let k = tensor([shape.batch, shape.keys, shape.keyHeads, shape.d])
+    let v = tensor([shape.batch, shape.keys, shape.keyHeads, shape.dv])
+    let full: Shape = [shape.batch, shape.heads, shape.queries, shape.keys]
+    var bias = shape.bias.map { tensor(Shape($0)) }
+    if shape.bias == [2, 1, 1, 345] {  // a padding mask
+      bias = Tensor(
+        (0..<690).map { $0 % 345 > 200 + $0 / 345 * 100 ? -.infinity : 0 }, shape: [2, 1, 1, 345])
+    }
+    let gradient = tensor([shape.batch, shape.queries, shape.heads, shape.dv])
+    let dense = bias?.broadcast(to: full).contiguous()
+    let problem = AttentionShape(
+      batch: shape.batch, queries: shape.queries, keys: shape.keys, heads: shape.heads,
+      keyHeads: shape.keyHeads,
+      width: shape.d, valueWidth: shape.dv, scale: 0.4, causal: shape.causal, window: shape.window)
+    let output = Tensor.full(gradient.shape, .nan)
+    let lse = Tensor.full([shape.batch, shape.heads, shape.queries], .nan)
+    let (dq, dk, dv) = (Tensor.zeros(q.shape), Tensor.zeros(k.shape), Tensor.zeros(v.shape))
+    let dbias = dense == nil ? nil : Tensor.zeros(full)
+    let added = dense.map {
+      AttentionBias(
+        base: UnsafePointer($0.mutablePointer), batchStride: $0.strides[0], headStride: $0.strides[1],
+        rowStride: $0.strides[2])
+    }
+    withExtendedLifetime((q, k, v, dense, gradient)) {
+      CPU.attention(
+        problem, queries: HeadRows(q), keys: HeadRows(k), values: HeadRows(v), bias: added,
+        output: output.mutablePointer, lse: lse.mutablePointer, kernels: level.kernels)
+      CPU.attentionGradient(
+        problem, queries: HeadRows(q), keys: HeadRows(k), values: HeadRows(v), bias: added,
+        output: output.mutablePointer, lse: lse.mutablePointer, gradient: gradient.mutablePointer,
+        dq: dq.mutablePointer, dk: dk.mutablePointer, dv: dv.mutablePointer, dbias: dbias?.mutablePointer,
+        kernels: level.kernels)
+    }
+
+    var (outputTruth, dqTruth) = (
+      [Double](repeating: 0, count: output.elementCount), [Double](repeating: 0, count: q.elementCount)
+    )
+    var (dkTruth, dvTruth) = (
+      [Double](repeating: 0, count: k.elementCount), [Double](repeating: 0, count: v.elementCount)
+    )
+    var dbiasTruth: [Double] = []
+    let (qf, kf, vf, gf, bf) = (q.floats, k.floats, v.floats, gradient.floats, dense?.floats)
+    for b in 0..<shape.batch {
+      for h in 0..<shape.heads {
+        let kh = h / (shape.heads / shape.keyHeads)
+        func rows(_ x: [Float], _ length: Int, _ heads: Int, _ head: Int, _ width: Int) -> [[Double]] {
+          (0..<length).map { l in
+            (0..<width).map { Double(x[((b * length + l) * heads + head) * width + $0]) }
+          }
+        }
+        let naive = NaiveAttention(
+          q: rows(qf, shape.queries, shape.heads, h, shape.d),
+          k: rows(kf, shape.keys, shape.keyHeads, kh, shape.d),
+          v: rows(vf, shape.keys, shape.keyHeads, kh, shape.dv),
+          bias: { i, j in
+            let end = i + shape.keys - shape.queries
+            if shape.causal && j > end { return -.infinity }
+            if let window = shape.window, j <= end - window { return -.infinity }
+            return bf.map { Double($0[((b * shape.heads + h) * shape.queries + i) * shape.keys + j]) } ?? 0
+          }, scale: 0.4, gradient: rows(gf, shape.queries, shape.heads, h, shape.dv))
+        func add(
+          _ from: [[Double]], _ to: inout [Double], _ length: Int, _ heads: Int, _ head: Int, _ width: Int
+        ) {
+          for l in 0..<length {
+            for c in 0..<width { to[((b * length + l) * heads + head) * width + c] += from[l][c] }
+          }
+        }
+        add(naive.output, &outputTruth, shape.queries, shape.heads, h, shape.dv)
+        add(naive.dq, &dqTruth, shape.queries, shape.heads, h, shape.d)
+        add(naive.dk, &dkTruth, shape.keys, shape.keyHeads, kh, shape.d)
+        add(naive.dv, &dvTruth, shape.keys, shape.keyHeads, kh, shape.dv)
+        dbiasTruth += naive.dbias.flatMap { $0 }
+      }
+    }
+    func worst(_ a: Tensor, _ b: [Double]) -> Double {
+      zip(a.floats, b).reduce(0) { $1.0.isNaN ? .infinity : max($0, abs(Double($1.0) - $1.1)) }
+    }
+    #expect(worst(output, outputTruth) < 5e-6)
+    #expect(worst(dq, dqTruth) < 1e-5)
+    #expect(worst(dk, dkTruth) < 3e-5)
+    #expect(worst(dv, dvTruth) < 3e-5)
+    if let dbias { #expect(worst(dbias, dbiasTruth) < 1e-5) }
+  }
+
+  @Test func gradients() {
+    var numbers = TestNumbers(53)
+    func tensor(_ shape: Shape) -> Tensor { Tensor(numbers.floats(shape.elementCount), shape: shape) }
+    let (q, k, v) = (tensor([2, 6, 4, 5]), tensor([2, 9, 2, 5]), tensor([2, 9, 2, 3]))
+    #expect(gradientError([q, k, v]) { scaledDotProductAttention($0[0], $0[1], $0[2], causal: true) } < 5e-3)
+    for shape in [[2, 4, 6, 9], [4, 1, 9], [6, 9], [1, 1, 6, 1], []] as [Shape] {
+      #expect(
+        gradientError([q, k, v, tensor(shape)], floor: 0.1) {
+          scaledDotProductAttention($0[0], $0[1], $0[2], bias: $0[3])
+        } < 5e-3)
+    }
+  }
+
+  @Test func viewsNeedNoCopy() {
+    var numbers = TestNumbers(59)
+    let (b, l, h, d) = (2, 21, 3, 6)
+    let qkv = Tensor(numbers.floats(b * l * 3 * h * d), shape: [b, l, 3, h, d])
+    let parts = (0..<3).map { part in
+      Tensor(
+        storage: qkv.storage, shape: [b, l, h, d], strides: [l * 3 * h * d, 3 * h * d, d, 1],
+        offset: part * h * d, dtype: .float32)
+    }
+    let strided = scaledDotProductAttention(parts[0], parts[1], parts[2])
+    let dense = parts.map { $0.contiguous() }
+    #expect(strided.floats == scaledDotProductAttention(dense[0], dense[1], dense[2]).floats)
+  }
+}

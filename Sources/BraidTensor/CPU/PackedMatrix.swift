@@ -25,6 +25,32 @@ final class PackedMatrix: Sendable {
       into: pointer, kernels: kernels)
   }
 
+  /// Packs matrices of `blockRows` rows that lie at `blocks`, one below the other.
+  init(
+    blocks: [UnsafePointer<Float>], blockRows: Int, columns: Int, rowStride: Int, columnStride: Int,
+    kernels: braid_gemm_kernels
+  ) {
+    rows = blocks.count * blockRows
+    self.columns = columns
+    self.kernels = kernels
+    pointer = Memory.allocate(Self.byteCount(rows, columns, kernels)).assumingMemoryBound(to: Float.self)
+    let (width, quantum) = (Int(kernels.panel_width), Int(kernels.quantum))
+    let packBlock = { [rows, pointer] (task: Int) in
+      let column = task / blocks.count * width, block = task % blocks.count
+      let count = min(width, columns - column)
+      let packedWidth = (count + quantum - 1) / quantum * quantum
+      kernels.pack(
+        blockRows, count, blocks[block] + column * columnStride, rowStride, columnStride,
+        pointer + column * rows + block * blockRows * packedWidth)
+    }
+    let tasks = (columns + width - 1) / width * blocks.count
+    if rows * columns < 16384 {
+      for task in 0..<tasks { packBlock(task) }
+    } else {
+      parallelFor(tasks, packBlock)
+    }
+  }
+
   deinit { Memory.deallocate(pointer, Self.byteCount(rows, columns, kernels)) }
 
   static func byteCount(_ rows: Int, _ columns: Int, _ kernels: braid_gemm_kernels) -> Int {

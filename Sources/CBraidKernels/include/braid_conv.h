@@ -1,9 +1,27 @@
+// Convolution over channels-last images: Winograd's transforms and depthwise kernels. Everything else of a
+// convolution is matrix multiplication (braid_gemm.h) over segments of the input.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
 
+#include "braid_gemm.h"
+
+// A run of tiles of Winograd's F(4 x 4, 3 x 3), points 0, +-3/4, +-3/2, infinity: tile i covers the outputs at
+// rows y..<y+4, columns x+4i..<x+4i+4, from the inputs at rows y-pad_y..<y-pad_y+6, and so on.
 typedef struct {
-  int unused;
+  size_t height, width, channels;   // of the image, input or output; channels at least 16
+  ptrdiff_t y, x;                   // the first tile's corner in that image (negative inside the padding)
+  size_t tiles;
+  const float *zeros;               // `channels` zeros: the padding (input)
+} braid_winograd_run;
+
+typedef struct {
+  // planes[(6 i + j) * plane + tile * channels + channel], from an image [height, width, channels].
+  void (*winograd_input)(const braid_winograd_run *run, const float *image, float *planes, size_t plane);
+  // image = epilogue(transform of the planes + bias), the planes' tiles `row` floats apart; what lies outside
+  // of the image is left out.
+  void (*winograd_output)(const braid_winograd_run *run, const float *planes, size_t plane, size_t row,
+                          float *image, const braid_epilogue *epilogue);
 } braid_conv_kernels;
 
 void braid_fill_conv_base(braid_conv_kernels *table);

@@ -37,6 +37,10 @@ typedef struct {
   ptrdiff_t a_row, a_column;
   size_t segments;            // 0 or 1: one segment at a
   const ptrdiff_t *segment_offsets;
+  // With groups > 1 the m rows are those of one group (an image row, say), and group g is the product at
+  // a + g * a_group, c + g * c_group, residual + g * residual_group.
+  size_t groups;
+  ptrdiff_t a_group, c_group, residual_group;
   // Packed panels of a matrix of k_total rows, of which the rows from k_offset on are multiplied. With
   // b_row != 0, B is not packed: B(i, column) = b[i * b_row + column], and n must be a multiple of quantum.
   const float *b;
@@ -45,7 +49,7 @@ typedef struct {
   float *c;
   ptrdiff_t c_row;
   const braid_epilogue *epilogue;
-  // Sums over blocks of K are carried in `partial` (m * n rounded up to quantum floats) where it is not NULL:
+  // Sums over blocks of K are carried in `partial` (groups * m * n rounded up to quantum floats) where it is not NULL:
   // all calls but the first start from it, all but the last leave their sum in it.
   float *partial;
   int is_first, is_last;

@@ -25,10 +25,13 @@ public enum ImageQuality {
   public static func psnr(
     _ a: ImageBuffer, _ b: ImageBuffer, cropBorder: Int = 0, yChannel: Bool = false
   ) throws -> Double {
-    let (a, b) = try planes(a, b, cropBorder: cropBorder, yChannel: yChannel, minimum: 1)
     var sum = 0.0
-    for (x, y) in zip(a.values, b.values) { sum += (x - y) * (x - y) }
-    return decibels(sum / Double(a.values.count), peak: 255)
+    var count = 0
+    try compare(a, b, cropBorder: cropBorder, yChannel: yChannel, minimum: 1) { a, b, _, _ in
+      for (x, y) in zip(a, b) { sum += (x - y) * (x - y) }
+      count += a.count
+    }
+    return decibels(sum / Double(count), peak: 255)
   }
 
   /// The structural similarity, mean over channels, with an 11 x 11 Gaussian of sigma 1.5 on the valid region;
@@ -36,13 +39,13 @@ public enum ImageQuality {
   public static func ssim(
     _ a: ImageBuffer, _ b: ImageBuffer, cropBorder: Int = 0, yChannel: Bool = false
   ) throws -> Double {
-    let (a, b) = try planes(a, b, cropBorder: cropBorder, yChannel: yChannel, minimum: 11)
     var sum = 0.0
-    for channel in 0..<a.channels {
-      sum += StructuralSimilarity.mean(
-        a.channel(channel), b.channel(channel), width: a.width, height: a.height, peak: 255)
+    var count = 0
+    try compare(a, b, cropBorder: cropBorder, yChannel: yChannel, minimum: StructuralSimilarity.taps) {
+      sum += StructuralSimilarity.mean($0, $1, width: $2, height: $3, peak: 255)
+      count += 1
     }
-    return sum / Double(a.channels)
+    return sum / Double(count)
   }
 
   /// The peak signal-to-noise ratio in dB of float tensors of one shape; nothing is clamped or rounded.
@@ -64,68 +67,58 @@ public enum ImageQuality {
     meanSquaredError == 0 ? .infinity : 10 * log10(peak * peak / meanSquaredError)
   }
 
-  /// Cropped samples, [height, width, channels].
-  struct Planes {
-    var width: Int, height: Int, channels: Int
-    var values: [Double]
-
-    func channel(_ index: Int) -> [Double] {
-      channels == 1 ? values : stride(from: index, to: values.count, by: channels).map { values[$0] }
-    }
+  private enum Component {
+    case channel(Int), luma
   }
 
-  private static func planes(
-    _ a: ImageBuffer, _ b: ImageBuffer, cropBorder: Int, yChannel: Bool, minimum: Int
-  ) throws -> (Planes, Planes) {
+  /// Calls `body` with one cropped channel of both pictures after the other, and its width and height.
+  private static func compare(
+    _ a: ImageBuffer, _ b: ImageBuffer, cropBorder: Int, yChannel: Bool, minimum: Int,
+    _ body: (_ a: [Double], _ b: [Double], _ width: Int, _ height: Int) -> Void
+  ) throws {
     guard a.width == b.width, a.height == b.height else {
       throw Failure.sizes("\(a.width) x \(a.height)", "\(b.width) x \(b.height)")
     }
-    guard a.width - 2 * cropBorder >= minimum, a.height - 2 * cropBorder >= minimum, cropBorder >= 0 else {
+    let (width, height) = (a.width - 2 * cropBorder, a.height - 2 * cropBorder)
+    guard width >= minimum, height >= minimum, cropBorder >= 0 else {
       throw Failure.tooSmall(width: a.width, height: a.height, cropBorder: cropBorder)
     }
     // Grey against colour: grey is colour of three equal channels.
     let colour = a.colourModel == .rgb || b.colourModel == .rgb
-    return (
-      planes(a, cropBorder, yChannel: yChannel, colour: colour),
-      planes(b, cropBorder, yChannel: yChannel, colour: colour)
-    )
+    let components: [Component] =
+      !colour ? [.channel(0)] : yChannel ? [.luma] : [.channel(0), .channel(1), .channel(2)]
+    for component in components {
+      body(plane(a, cropBorder, component), plane(b, cropBorder, component), width, height)
+    }
   }
 
-  private static func planes(
-    _ image: ImageBuffer, _ crop: Int, yChannel: Bool, colour: Bool
-  ) -> Planes {
+  /// One channel on a scale of 0...255 without its border.
+  private static func plane(_ image: ImageBuffer, _ crop: Int, _ component: Component) -> [Double] {
     let (width, height) = (image.width - 2 * crop, image.height - 2 * crop)
-    let channels = colour && !yChannel ? 3 : 1
     let (stride, green) = (image.channels, image.colourModel == .rgb ? 1 : 0)
-    let blue = green * 2
     func gather<Sample: FixedWidthInteger>(_ samples: [Sample], _ unit: Double) -> [Double] {
-      var values: [Double] = []
-      values.reserveCapacity(width * height * channels)
-      for y in crop..<crop + height {
-        for x in crop..<crop + width {
-          let at = (y * image.width + x) * stride
-          let (r, g, b) = (
-            Double(samples[at]) / unit, Double(samples[at + green]) / unit, Double(samples[at + blue]) / unit
-          )
-          if !colour {
-            values.append(r)
-          } else if yChannel {
-            values.append(luma(r, g, b))
-          } else {
-            values.append(r)
-            values.append(g)
-            values.append(b)
+      [Double](unsafeUninitializedCapacity: width * height) { out, count in
+        samples.withUnsafeBufferPointer { samples in
+          for y in 0..<height {
+            for x in 0..<width {
+              let at = ((crop + y) * image.width + crop + x) * stride
+              switch component {
+              case .channel(let channel): out[y * width + x] = Double(samples[at + channel * green]) / unit
+              case .luma:
+                out[y * width + x] = luma(
+                  Double(samples[at]) / unit, Double(samples[at + green]) / unit,
+                  Double(samples[at + 2 * green]) / unit)
+              }
+            }
           }
         }
+        count = width * height
       }
-      return values
     }
-    let values =
-      switch image.samples {
-      case .eight(let samples): gather(samples, 1)
-      case .sixteen(let samples): gather(samples, 257)
-      }
-    return Planes(width: width, height: height, channels: channels, values: values)
+    return switch image.samples {
+    case .eight(let samples): gather(samples, 1)
+    case .sixteen(let samples): gather(samples, 257)
+    }
   }
 
   /// Y of BT.601 for R, G, B on a scale of 255, with the float32 steps of BasicSR's bgr2ycbcr.

@@ -141,7 +141,9 @@ let allLevels: [braid_level] = [BRAID_LEVEL_BASE, BRAID_LEVEL_AVX2, BRAID_LEVEL_
         for bLayout in Layout.allCases {
           let test = Case(
             m: m, n: n, k: k, aLayout: aLayout, bLayout: bLayout, hasBias: true, packed: m % 2 == 0)
-          #expect(Self.error(test, kernels) < Self.tolerance(k), "\(m) x \(n) x \(k), A by \(aLayout), B by \(bLayout)")
+          #expect(
+            Self.error(test, kernels) < Self.tolerance(k),
+            "\(m) x \(n) x \(k), A by \(aLayout), B by \(bLayout)")
         }
       }
     }
@@ -206,8 +208,8 @@ let allLevels: [braid_level] = [BRAID_LEVEL_BASE, BRAID_LEVEL_AVX2, BRAID_LEVEL_
       var c = [Float](repeating: .nan, count: batch * m * n)
       Self.withMatrices(a, k, 1, b, 1, k) { a, b in
         CPU.gemmBatched(
-          batch: batch, m: m, n: n, k: k, a: a, aBatchStride: m * k, b: b, bBatchStride: shares ? 0 : n * k,
-          c: &c, cRowStride: n, cBatchStride: m * n)
+          m: m, n: n, k: k, a: a, aOffsets: (0..<batch).map { $0 * m * k }, b: b,
+          bOffsets: (0..<batch).map { shares ? 0 : $0 * n * k }, c: &c)
       }
       var expected: [Double] = []
       for i in 0..<batch {

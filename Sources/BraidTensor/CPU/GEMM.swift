@@ -47,41 +47,43 @@ extension CPU {
     }
   }
 
-  /// For each i in 0..<batch, C_i = epilogue(A_i B_i); a batch stride of 0 shares a matrix. The bias is shared;
-  /// a residual, if any, is strided as C.
+  /// For each i, C_i [m, n] = epilogue(A_i B_i), where A_i begins `aOffsets[i]` elements behind A, B_i likewise,
+  /// and the C_i lie one after the other. The bias is shared; a residual is laid out as C.
   static func gemmBatched(
-    batch: Int, m: Int, n: Int, k: Int, a: StridedMatrix, aBatchStride: Int, b: StridedMatrix,
-    bBatchStride: Int, c: UnsafeMutablePointer<Float>, cRowStride: Int, cBatchStride: Int,
-    epilogue: GEMMEpilogue = GEMMEpilogue(),
+    m: Int, n: Int, k: Int, a: StridedMatrix, aOffsets: [Int], b: StridedMatrix, bOffsets: [Int],
+    c: UnsafeMutablePointer<Float>, epilogue: GEMMEpilogue = GEMMEpilogue(),
     kernels: braid_gemm_kernels = braid_kernels_current().pointee.gemm
   ) {
+    let batch = aOffsets.count
     if batch == 0 { return }
-    let mergesRows =
-      bBatchStride == 0 && aBatchStride == m * a.rowStride && cBatchStride == m * cRowStride
-      && (epilogue.residual == nil || epilogue.residualRowStride == cRowStride)
-    if batch == 1 || mergesRows {
+    let sharesB = bOffsets.allSatisfy { $0 == bOffsets[0] }
+    let followsA = aOffsets.indices.allSatisfy { aOffsets[$0] == aOffsets[0] + $0 * m * a.rowStride }
+    if batch == 1 || (sharesB && followsA) {
+      var left = a, right = b
+      left.pointer += aOffsets[0]
+      right.pointer += bOffsets[0]
       return gemm(
-        m: batch * m, n: n, k: k, a: a, b: b, c: c, cRowStride: cRowStride, epilogue: epilogue,
+        m: batch * m, n: n, k: k, a: left, b: right, c: c, cRowStride: n, epilogue: epilogue,
         kernels: kernels)
     }
     let shared =
-      bBatchStride == 0 && m > 4
+      sharesB && m > 4
       ? PackedMatrix(
-        rows: k, columns: n, source: b.pointer, rowStride: b.rowStride, columnStride: b.columnStride,
-        kernels: kernels) : nil
+        rows: k, columns: n, source: b.pointer + bOffsets[0], rowStride: b.rowStride,
+        columnStride: b.columnStride, kernels: kernels) : nil
     let one = { (i: Int) in
       var part = epilogue
-      part.residual = part.residual.map { $0 + i * cBatchStride }
+      part.residual = part.residual.map { $0 + i * m * n }
       var left = a
-      left.pointer += i * aBatchStride
+      left.pointer += aOffsets[i]
       if let shared {
-        gemm(m: m, a: left, b: shared, c: c + i * cBatchStride, cRowStride: cRowStride, epilogue: part)
+        gemm(m: m, a: left, b: shared, c: c + i * m * n, cRowStride: n, epilogue: part)
       } else {
         var right = b
-        right.pointer += i * bBatchStride
+        right.pointer += bOffsets[i]
         gemm(
-          m: m, n: n, k: k, a: left, b: right, c: c + i * cBatchStride, cRowStride: cRowStride,
-          epilogue: part, kernels: kernels)
+          m: m, n: n, k: k, a: left, b: right, c: c + i * m * n, cRowStride: n, epilogue: part,
+          kernels: kernels)
       }
     }
     if batch >= 2 * ThreadPool.threads || m * n * k < 1 << 18 {

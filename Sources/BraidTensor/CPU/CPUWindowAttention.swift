@@ -140,18 +140,24 @@ extension CPU {
     let seams = geometry.shiftY + geometry.shiftX > 0 ? SeamMasks(geometry) : nil
     let blocks = keyBlocks(keyCount)
     let longest = blocks.map(\.count).max()!
-    let perTask = Swift.max(1, Swift.min(4, geometry.heads * geometry.windows / (4 * ThreadPool.threads)))
-    let chunks = (geometry.windows + perTask - 1) / perTask
+    // A window's pixels serve all its heads from the cache; heads are shared out only where windows are few.
+    let wanted = 4 * ThreadPool.threads
+    let headTasks =
+      geometry.windows >= wanted
+      ? 1 : Swift.min(geometry.heads, (wanted + geometry.windows - 1) / Swift.max(1, geometry.windows))
 
-    parallelFor(geometry.heads * chunks) { task in
-      // Heads are the outer loop: neighbouring tasks share a head's bias in the cache.
-      let (head, chunk) = task.quotientAndRemainder(dividingBy: chunks)
+    parallelFor(geometry.windows * headTasks) { task in
+      let (window, part) = task.quotientAndRemainder(dividingBy: headTasks)
       withWorkspace(
         floats: [
           d * count, padded(longest, kernels.panel) * d, longest * width, count, count, count * width,
           Int(BRAID_ATTENTION_ROWS * BRAID_ATTENTION_KEYS),
         ], offsets: [count, keyCount, keyCount, count]
       ) { floats, offsets in
+        geometry.queryOffsets(window, stride: queries.stride, offsets[0])
+        geometry.keyOffsets(window, stride: keys.stride, offsets[1])
+        geometry.keyOffsets(window, stride: values.stride, offsets[2])
+        geometry.queryOffsets(window, stride: geometry.channels, offsets[3])
         var block = braid_attention_block()
         block.scores.rows = count
         block.scores.d = d
@@ -160,6 +166,7 @@ extension CPU {
         block.scores.keys = UnsafePointer(floats[1])
         block.scores.bias_stride = keyCount
         block.scores.bias_scale = log2OfE
+        block.scores.masks = seams?.masks(geometry.seam(window))
         block.scores.below = .min
         block.scores.above = .max
         block.values = UnsafePointer(floats[2])
@@ -167,14 +174,9 @@ extension CPU {
         block.total = floats[4]
         block.output = floats[5]
         block.scratch = floats[6]
-        let start = head * d
-        for window in chunk * perTask..<Swift.min((chunk + 1) * perTask, geometry.windows) {
-          geometry.queryOffsets(window, stride: queries.stride, offsets[0])
-          geometry.keyOffsets(window, stride: keys.stride, offsets[1])
-          geometry.keyOffsets(window, stride: values.stride, offsets[2])
-          geometry.queryOffsets(window, stride: geometry.channels, offsets[3])
+        for head in geometry.heads * part / headTasks..<geometry.heads * (part + 1) / headTasks {
+          let start = head * d
           kernels.transpose(queries.base + start, offsets[0], count, d, 1, floats[0], count)
-          block.scores.masks = seams?.masks(geometry.seam(window))
           for keyRange in blocks {
             let first = keyRange.lowerBound
             kernels.pack_transposed(

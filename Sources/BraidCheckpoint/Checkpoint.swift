@@ -5,7 +5,8 @@ import OrderedCollections
 /// index of shards, a Hugging Face folder.
 ///
 /// Files are memory-mapped: opening reads the names, and a tensor's elements are used in place where type and
-/// alignment allow. Nothing that a file contains is executed, and every bound is checked on opening.
+/// alignment allow. Nothing that a file contains is executed, and every bound is checked on opening. As with any
+/// mapped file, nobody may shorten it while its tensors are in use; replacing it by renaming is fine.
 public struct Checkpoint: Sendable {
   /// The file or folder, as it was given.
   public let path: String

@@ -1,12 +1,16 @@
 /// How many letters two names differ by, for naming the key that was probably meant.
 enum EditDistance {
   /// The candidate nearest to `name`, or nil where none shares at least half of its letters.
-  static func nearest(to name: String, in candidates: some Collection<String>) -> String? {
-    let letters = Array(name.utf8.prefix(256))
+  ///
+  /// Only the first `limit` candidates are looked at, and of long names the beginning: a hostile file may hold a
+  /// million names.
+  static func nearest(
+    to name: String, in candidates: some Collection<String>, limit: Int = 20_000
+  ) -> String? {
+    let letters = Array(name.utf8.prefix(160))
     var best: (distance: Int, name: String)?
-    // Enough for any model's keys, and bounded for a file of a million.
-    for candidate in candidates.prefix(20_000) {
-      let other = Array(candidate.utf8.prefix(256))
+    for candidate in candidates.prefix(limit) {
+      let other = Array(candidate.utf8.prefix(160))
       let limit = min(best?.distance ?? Int.max, max(letters.count, other.count) / 2 + 1)
       guard abs(other.count - letters.count) < limit else { continue }
       if let distance = distance(letters, other, below: limit) { best = (distance, candidate) }

@@ -16,7 +16,9 @@ extension ParameterStore {
         let expected = table.value()
         guard found.shape == expected.shape else { return "shape \(found.shape), expected \(expected.shape)" }
         let (a, b) = (found.floats, expected.floats)
-        guard let wrong = a.indices.first(where: { abs(a[$0] - b[$0]) > 1e-5 * (1 + abs(b[$0])) }) else { return nil }
+        guard let wrong = a.indices.first(where: { abs(a[$0] - b[$0]) > 1e-5 * (1 + abs(b[$0])) }) else {
+          return nil
+        }
         return "element \(wrong) is \(a[wrong]), the configuration gives \(b[wrong])"
       }
     }

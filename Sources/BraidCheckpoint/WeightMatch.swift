@@ -100,7 +100,7 @@ public struct WeightMatch: Sendable {
       names.enumerated().map { index, name in
         let isShown = index < WeightMismatch.shownCount
         return WeightMismatch.Name(
-          name: name, nearest: isShown ? EditDistance.nearest(to: name, in: others) : nil)
+          name: name, nearest: isShown ? EditDistance.nearest(to: name, in: others, limit: 2000) : nil)
       }
     }
     mismatch.missing = names(missing, near: unused)

@@ -16,8 +16,14 @@ struct PickleMachine {
   /// How many more members may be copied from one container into another: an honest pickle writes each once.
   private var copies: Int
 
-  /// More nodes than the state dictionary of any published model needs.
-  static let maximumNodes = 1 << 24
+  /// More nodes than the state dictionary of any published model needs, and few against a large file.
+  private let maximumNodes: Int
+  /// Values that stand in a pickle again and again share one node.
+  private var shared: [Shared: PickleGraph.Reference] = [:]
+
+  private enum Shared: Hashable {
+    case none, bool(Bool), integer(Int), opaque
+  }
 
   init(_ region: ByteRegion, range: Range<Int>, path: String) {
     self.region = region
@@ -26,6 +32,7 @@ struct PickleMachine {
     opcodePosition = position
     end = range.upperBound
     copies = range.count
+    maximumNodes = min(1 << 22 + region.count / 4, 1 << 24)
   }
 
   /// The graph that the pickle describes; `position` is then behind its end.
@@ -89,12 +96,26 @@ struct PickleMachine {
   // MARK: Stack
 
   private mutating func push(_ node: PickleGraph.Node) throws {
-    guard graph.nodes.count < Self.maximumNodes else {
+    guard graph.nodes.count < maximumNodes else {
       throw CheckpointError.limitExceeded(
-        path: path, reason: "a pickle of more than \(Self.maximumNodes) values")
+        path: path, reason: "a pickle of more than \(maximumNodes) values")
     }
     stack.append(PickleGraph.Reference(graph.nodes.count))
     graph.nodes.append(node)
+  }
+
+  private mutating func push(_ value: Shared) throws {
+    if let reference = shared[value] {
+      stack.append(reference)
+      return
+    }
+    switch value {
+    case .none: try push(PickleGraph.Node.none)
+    case .bool(let flag): try push(PickleGraph.Node.bool(flag))
+    case .integer(let number): try push(PickleGraph.Node.integer(number))
+    case .opaque: try push(PickleGraph.Node.opaque)
+    }
+    shared[value] = stack.last
   }
 
   private mutating func pop() throws -> PickleGraph.Reference {
@@ -122,7 +143,7 @@ struct PickleMachine {
     }
     let start = graph.tupleElements.count
     graph.tupleElements.append(contentsOf: values)
-    guard graph.tupleElements.count <= 4 * Self.maximumNodes else {
+    guard graph.tupleElements.count <= 4 * maximumNodes else {
       throw CheckpointError.limitExceeded(path: path, reason: "a pickle of too many tuple elements")
     }
     try push(.tuple(start: Int32(start), count: Int32(values.count)))
@@ -172,9 +193,9 @@ struct PickleMachine {
       if let mark = marks.last, stack.count == mark { marks.removeLast() } else { _ = try pop() }
     case "1": _ = try popToMark()
     case "2": stack.append(try top())
-    case "N": try push(.none)
-    case "\u{88}": try push(.bool(true))
-    case "\u{89}": try push(.bool(false))
+    case "N": try push(Shared.none)
+    case "\u{88}": try push(Shared.bool(true))
+    case "\u{89}": try push(Shared.bool(false))
     case "I", "J", "K", "L", "M", "\u{8A}", "\u{8B}", "F", "G": try pushNumber(opcode)
     case "S", "T", "U", "V", "X", "\u{8C}", "\u{8D}": try pushText(opcode)
     case "B", "C", "\u{8E}", "\u{96}":
@@ -183,16 +204,16 @@ struct PickleMachine {
       case "C": try skip(number(UInt8.self))
       default: try skip(number(UInt64.self))
       }
-      try push(.opaque)
+      try push(Shared.opaque)
     case "]", "l", "a", "e", "}", "d", "s", "u", ")", "t", "\u{85}", "\u{86}", "\u{87}":
       try container(opcode)
-    case "\u{8F}": try push(.opaque)
+    case "\u{8F}": try push(Shared.opaque)
     case "\u{90}":
       _ = try popToMark()
       guard case .opaque = graph[try top()] else { throw failure("elements for something that is no set") }
     case "\u{91}":
       _ = try popToMark()
-      try push(.opaque)
+      try push(Shared.opaque)
     case "g":
       guard let index = Int(try line()) else { throw failure("a memo without a number") }
       try push(memo: index)
@@ -226,29 +247,30 @@ struct PickleMachine {
 
   private mutating func pushNumber(_ opcode: UInt8) throws {
     switch Unicode.Scalar(opcode) {
-    case "J": try push(.integer(number(Int32.self)))
-    case "K": try push(.integer(number(UInt8.self)))
-    case "M": try push(.integer(number(UInt16.self)))
+    case "J": try push(PickleGraph.Node.integer(number(Int32.self)))
+    case "K": try push(Shared.integer(number(UInt8.self)))
+    case "M": try push(PickleGraph.Node.integer(number(UInt16.self)))
     case "\u{8A}", "\u{8B}":
       let count = opcode == 0x8A ? try number(UInt8.self) : try number(Int32.self)
       let start = position
       try skip(count)
-      guard count <= 8 else { return try push(.opaque) }
+      guard count <= 8 else { return try push(Shared.opaque) }
       var value: UInt64 = 0
       for (index, byte) in region.slice(start..<position).enumerated() {
         value |= UInt64(byte) << UInt64(8 * index)
       }
       let unused = UInt64(64 - 8 * count)
-      try push(.integer(count == 0 ? 0 : Int(Int64(bitPattern: value << unused) >> Int64(unused))))
+      try push(
+        PickleGraph.Node.integer(count == 0 ? 0 : Int(Int64(bitPattern: value << unused) >> Int64(unused))))
     case "I":
       let written = try line()
-      if written == "00" || written == "01" { return try push(.bool(written == "01")) }
+      if written == "00" || written == "01" { return try push(Shared.bool(written == "01")) }
       guard let value = Int(written) else { throw failure("not an integer") }
-      try push(.integer(value))
+      try push(PickleGraph.Node.integer(value))
     case "L":
       var written = try line()
       if written.hasSuffix("L") { written.removeLast() }
-      try push(Int(written).map { .integer($0) } ?? .opaque)
+      try push(Int(written).map { PickleGraph.Node.integer($0) } ?? .opaque)
     case "F":
       guard let value = Double(try line()) else { throw failure("not a number") }
       try push(.number(value))
@@ -270,7 +292,7 @@ struct PickleMachine {
       let start = position
       try skip(count)
       let text = String(validating: region.slice(start..<position), as: UTF8.self)
-      try push(text.map { .string($0) } ?? .opaque)
+      try push(text.map { PickleGraph.Node.string($0) } ?? .opaque)
     case "V":
       let written = try line()
       guard !written.contains("\\") else { throw failure("an escaped string") }

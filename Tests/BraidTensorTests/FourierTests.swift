@@ -87,6 +87,29 @@ import Testing
     #expect(gradientError([x, filter]) { $0[0].longConvolved($0[1]) } < 1e-3)
   }
 
+  /// A row's transform does not depend on its neighbours, nor on whether its group of lanes is full.
+  @Test(arguments: [2, 4, 6, 10, 16, 18, 30, 50, 96, 480, 1000, 2048, 14, 9])
+  func rowsAreIndependent(_ length: Int) {
+    var generator = Philox(seed: UInt64(length))
+    let x = Tensor.normal([37, length], using: &generator)
+    let z = Tensor.normal([37, length / 2 + 1, 2], using: &generator)
+    let c = Tensor.normal([37, length, 2], using: &generator)
+    func byRows(_ x: Tensor, _ function: (Tensor) -> Tensor) -> Tensor {
+      Tensor.concatenated((0..<37).map { function(x.sliced(axis: 0, $0..<$0 + 1)) }, axis: 0)
+    }
+    func agree(_ x: Tensor, _ function: (Tensor) -> Tensor) -> Bool {
+      poisonMemory(40 * (length + 2))
+      return function(x).floats == byRows(x, function).floats
+    }
+    #expect(agree(x) { $0.realFourierTransformed(scaling: .ortho) })
+    #expect(agree(z) { $0.inverseRealFourierTransformed(length: length) })
+    #expect(agree(c) { $0.fourierTransformed() })
+    #expect(agree(c) { $0.fourierTransformed(inverse: true) })
+    #expect(gradientError([x]) { $0[0].realFourierTransformed() } < 1e-3)
+    #expect(
+      gradientError([z]) { $0[0].inverseRealFourierTransformed(length: length, scaling: .ortho) } < 1e-3)
+  }
+
   @Test func fastLengthsAreEvenAndSmooth() {
     for length in [1, 2, 3, 7, 11, 121, 127, 1025, 4097] {
       let size = CPU.fastFourierLength(length)
@@ -95,6 +118,16 @@ import Testing
       for prime in [2, 3, 5] { while rest % prime == 0 { rest /= prime } }
       #expect(rest == 1)
     }
+  }
+
+  /// Vector lanes and KissFFT against each other.
+  @Test func veryLongSignals() {
+    var generator = Philox(seed: 11)
+    let x = Tensor.normal([4, 1 << 17], using: &generator)
+    let single = x.sliced(axis: 0, 3..<4)
+    let spectrum = x.realFourierTransformed().sliced(axis: 0, 3..<4)
+    #expect(relativeError(single.realFourierTransformed(), spectrum) < 1e-6)
+    #expect(relativeError(spectrum.inverseRealFourierTransformed(length: 1 << 17), single) < 1e-6)
   }
 
   @Test func plansServeManyThreads() {

@@ -1,6 +1,13 @@
 import Foundation
 
 extension CPU {
+  /// The plan that transforms real signals of an even length (complex ones of half that) a lane each, where the
+  /// length has small factors only; KissFFT takes the others, and single signals so long that empty lanes would cost
+  /// too much memory.
+  private static func lanePlan(_ length: Int, rows: Int) -> FourierLanes? {
+    length % 2 == 0 && (rows >= 4 || length <= 1 << 16) ? FourierLanes.of(length / 2) : nil
+  }
+
   /// Rows of `x` transformed: `length` numbers from each, `bins` pairs into each.
   private static func rows(_ count: Int, _ length: Int, _ body: (Range<Int>) -> Void) {
     parallelRanges(count, minimum: Swift.max(1, 8192 / length), body)
@@ -12,6 +19,13 @@ extension CPU {
     let length = x.shape[-1]
     let bins = length / 2 + 1
     let target = Shape(x.shape.dimensions.dropLast() + [bins, 2])
+    if let plan = lanePlan(length, rows: x.elementCount / length) {
+      return x.read { x in
+        Tensor.build(target) { y in
+          plan.real(x, target.elementCount / (2 * bins), y, scale: scale, innerWeight: innerWeight)
+        }
+      }
+    }
     return x.read { x in
       Tensor.build(target) { y in
         rows(target.elementCount / (2 * bins), length) { range in
@@ -31,6 +45,13 @@ extension CPU {
   static func inverseRealFourier(_ x: Tensor, length: Int, scale: Float, innerWeight: Float) -> Tensor {
     let bins = length / 2 + 1
     let target = Shape(x.shape.dimensions.dropLast(2) + [length])
+    if let plan = lanePlan(length, rows: target.elementCount / length) {
+      return x.read { x in
+        Tensor.build(target) { y in
+          plan.inverseReal(x, target.elementCount / length, y, scale: scale, innerWeight: innerWeight)
+        }
+      }
+    }
     return x.read { x in
       Tensor.build(target) { y in
         rows(target.elementCount / length, length) { range in
@@ -52,6 +73,13 @@ extension CPU {
   static func complexFourier(_ x: Tensor, inverse: Bool, scale: Float) -> Tensor {
     let length = x.shape[-2]
     let shape = x.shape
+    if let plan = lanePlan(2 * length, rows: x.elementCount / (2 * length)) {
+      return x.read { x in
+        Tensor.build(shape) { y in
+          plan.complex(x, shape.elementCount / (2 * length), y, inverse: inverse, scale: scale)
+        }
+      }
+    }
     return x.read { x in
       Tensor.build(shape) { y in
         rows(shape.elementCount / (2 * length), length) { range in
@@ -159,30 +187,27 @@ extension CPU {
   ) -> Tensor {
     let (batch, channels, length) = (x.shape[0], x.shape[1], x.shape[2])
     let bins = size / 2 + 1
-    return x.read { x in
+    let signals = x.reshaped(batch * channels, length)
+    let output = Tensor.uninitialized([batch, channels, count])
+    let result = output.reshaped(batch * channels, count)
+    // Some rows at a time, so that their spectra stay small.
+    let part = Swift.max(64, (1 << 22) / size)
+    for start in stride(from: 0, to: batch * channels, by: part) {
+      let chosen = start..<Swift.min(start + part, batch * channels)
+      let product = Self.spectra(signals.sliced(axis: 0, chosen), size: size)
       spectra.read { h in
-        Tensor.build([batch, channels, count]) { y in
-          rows(batch * channels, size) { range in
-            FourierPlan.with(.real, size) { forward in
-              FourierPlan.with(.inverseReal, size) { inverse in
-                withUnsafeTemporaryAllocation(of: Float.self, capacity: size + 2 * bins) { buffer in
-                  let signal = buffer.baseAddress!
-                  let spectrum = signal + size
-                  for row in range {
-                    signal.update(from: x + row * length, count: length)
-                    (signal + length).update(repeating: 0, count: size - length)
-                    forward.real(signal, spectrum)
-                    multiply(spectrum, h + row % channels * 2 * bins, bins, conjugating)
-                    inverse.inverseReal(spectrum, signal)
-                    (y + row * count).update(from: signal, count: count)
-                  }
-                }
-              }
+        product.overwrite(as: Float.self) { z in
+          rows(chosen.count, size) { range in
+            for row in range {
+              multiply(z + row * 2 * bins, h + (start + row) % channels * 2 * bins, bins, conjugating)
             }
           }
         }
       }
+      let filtered = inverseRealFourier(product, length: size, scale: 1, innerWeight: 1)
+      copyStrided(from: filtered.sliced(axis: 1, 0..<count), to: result.sliced(axis: 0, chosen))
     }
+    return output
   }
 
   /// a = a b, or a conj(b).

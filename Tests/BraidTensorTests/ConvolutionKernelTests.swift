@@ -27,6 +27,11 @@ import Testing
     geometry(1, plane(8, 9, kernel: 1, stride: 2, pad: 0), 6, 5),
     geometry(1, plane(6, 7, kernel: 3, pad: 1), 512, 3),
     geometry(1, [Axis(input: 9, kernel: 3, padBefore: 2, padAfter: -1), Axis(input: 300, kernel: 2)], 2, 3),
+    // Depthwise.
+    geometry(2, [Axis(input: 300, kernel: 4, padBefore: 3, padAfter: 0)], 19, 19, 19),
+    geometry(1, plane(9, 13, kernel: 3, pad: 1), 36, 36, 36),
+    geometry(2, plane(6, 8, kernel: 7, pad: 3), 3, 3, 3),
+    geometry(1, plane(11, 10, kernel: 5, stride: 2, dilation: 2, pad: 4), 17, 17, 17),
     // Three axes.
     geometry(1, (0..<3).map { Axis(input: 5 + $0, kernel: 3, padBefore: 1, padAfter: 1) }, 4, 6),
     geometry(
@@ -92,6 +97,7 @@ import Testing
 
   static func methods(_ g: ConvolutionGeometry) -> [PackedConvolution.Method] {
     [.taps] + (g.isPointwise ? [.product] : []) + (g.admitsWinograd ? [.winograd] : [])
+      + (g.isDepthwise ? [.depthwise] : [])
   }
 
   @Test(arguments: allLevels.map(\.rawValue))
@@ -123,10 +129,10 @@ import Testing
       }
       var gradient = [Float](repeating: .nan, count: g.weightCount)
       CPU.convolveWeightGradient(
-        g, input: x, outputGradient: y, weightGradient: &gradient, kernels: kernels.gemm)
+        g, input: x, outputGradient: y, weightGradient: &gradient, kernels: kernels)
       #expect(relativeError(gradient, weightGradient) < 2e-6, "\(g)")
       CPU.convolveWeightGradient(
-        g, input: x, outputGradient: y, weightGradient: &gradient, accumulates: true, kernels: kernels.gemm)
+        g, input: x, outputGradient: y, weightGradient: &gradient, accumulates: true, kernels: kernels)
       #expect(relativeError(gradient, weightGradient.map { 2 * $0 }) < 2e-6, "\(g)")
     }
   }

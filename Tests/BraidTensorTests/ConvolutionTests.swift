@@ -78,6 +78,33 @@ import Testing
     #expect(check(large, [25, 24, 3, 3]) { conv2d($0, $1, padding: 1) } < 1e-3)
   }
 
+  @Test func causalConvolutionCarriesItsState() {
+    for length in [1, 2, 7, 300] {
+      let x = Self.numbers([2, length, 20], seed: 1), w = Self.numbers([20, 1, 4], seed: 2)
+      let bias = Self.numbers([20], seed: 3)
+      let whole = causalConv1d(x, w, bias: bias, activation: .silu)
+      #expect(
+        relativeError(
+          whole.output, conv1d(x.padded(axis: 1, before: 3), w, bias: bias, groups: 20, activation: .silu))
+          < 1e-6)
+      for split in [1, length / 2, length - 1] where split > 0 && split < length {
+        let first = causalConv1d(x.sliced(axis: 1, 0..<split), w, bias: bias, activation: .silu)
+        let second = causalConv1d(
+          x.sliced(axis: 1, split..<length), w, bias: bias, state: first.state, activation: .silu)
+        let joined = Tensor.concatenated([first.output, second.output], axis: 1)
+        #expect(relativeError(joined, whole.output) < 1e-6)
+        #expect(second.state.floats == whole.state.floats)
+      }
+    }
+    let error = gradientError(
+      [
+        Self.numbers([2, 5, 6], seed: 1), Self.numbers([6, 1, 3], seed: 2), Self.numbers([2, 2, 6], seed: 3),
+      ],
+      step: 1e-2
+    ) { causalConv1d($0[0], $0[1], state: $0[2], activation: .silu).output }
+    #expect(error < 1e-2)
+  }
+
   @Test func transposedConvolutionIsTheTranspose() {
     // <conv(x), y> = <x, transposed(y)>
     let x = Self.numbers([2, 9, 10, 4], seed: 1), w = Self.numbers([6, 4, 3, 2], seed: 2)

@@ -8,13 +8,15 @@ final class PackedConvolution: Sendable {
     /// From the output's gradient to the input's: also the transposed convolution.
     case backward
   }
-  enum Method: Hashable, Sendable { case product, taps, winograd }
+  enum Method: Hashable, Sendable { case product, taps, winograd, depthwise }
 
   let geometry: ConvolutionGeometry
   let direction: Direction
   let method: Method
   /// For taps: by stride phase, then group. For Winograd: the 36 planes. For a product: one matrix.
   let matrices: [[PackedMatrix]]
+  /// For depthwise convolutions: [taps, channels].
+  let tapWeights: DerivedNumbers?
 
   /// - Parameters:
   ///   - weight: [outputChannels, inputChannels / groups, kernel...], contiguous.
@@ -28,7 +30,9 @@ final class PackedConvolution: Sendable {
     self.direction = direction
     let chosen = method ?? Self.method(for: geometry)
     self.method = chosen
+    tapWeights = chosen == .depthwise ? DepthwiseConvolution.pack(geometry, weight) : nil
     switch chosen {
+    case .depthwise: matrices = []
     case .product, .taps:
       let phases = direction == .forward ? [TapSum.forward(geometry)] : TapSum.backward(geometry)
       matrices = phases.map { axes in Self.packTaps(geometry, direction, axes, weight, kernels.gemm) }
@@ -39,6 +43,7 @@ final class PackedConvolution: Sendable {
 
   static func method(for geometry: ConvolutionGeometry) -> Method {
     if geometry.isPointwise { return .product }
+    if geometry.isDepthwise { return .depthwise }
     // Tiles of 4 x 4 waste the edges of small images.
     let worthwhile = geometry.axes[1].output >= 6 && geometry.axes[2].output >= 6
     return geometry.admitsWinograd && worthwhile && geometry.inputChannels >= 24
@@ -97,6 +102,11 @@ extension CPU {
       Winograd.run(
         geometry, weights.direction, input: input, matrices: weights.matrices[0], output: output,
         epilogue: epilogue, kernels: kernels)
+    case .depthwise:
+      for axes in backward ? TapSum.backward(geometry) : [TapSum.forward(geometry)] {
+        DepthwiseConvolution(geometry, axes: axes, kernels: kernels.conv).run(
+          input: input, weights: weights.tapWeights!, output: output, epilogue: epilogue)
+      }
     case .taps:
       let phases = backward ? TapSum.backward(geometry) : [TapSum.forward(geometry)]
       for (phase, matrices) in zip(phases, weights.matrices) {

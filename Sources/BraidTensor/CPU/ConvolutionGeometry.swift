@@ -52,6 +52,9 @@ struct ConvolutionGeometry: Hashable, Sendable {
       && inputChannels >= 16 && outputChannels >= 16
   }
 
+  /// Whether every channel has a kernel of its own.
+  var isDepthwise: Bool { groups > 1 && groups == inputChannels && groups == outputChannels }
+
   /// Whether the convolution is a product of pixels and weights.
   var isPointwise: Bool {
     groups == 1

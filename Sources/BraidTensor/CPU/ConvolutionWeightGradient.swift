@@ -9,9 +9,14 @@ extension CPU {
   static func convolveWeightGradient(
     _ geometry: ConvolutionGeometry, input: UnsafePointer<Float>, outputGradient: UnsafePointer<Float>,
     weightGradient: UnsafeMutablePointer<Float>, accumulates: Bool = false,
-    kernels: braid_gemm_kernels = braid_kernels_current().pointee.gemm
+    kernels: braid_kernels = braid_kernels_current().pointee
   ) {
-    WeightGradient(geometry, kernels).run(
+    if geometry.isDepthwise {
+      return DepthwiseConvolution(geometry, axes: TapSum.forward(geometry), kernels: kernels.conv)
+        .weightGradient(
+          input: input, outputGradient: outputGradient, into: weightGradient, accumulates: accumulates)
+    }
+    WeightGradient(geometry, kernels.gemm).run(
       input: input, outputGradient: outputGradient, weightGradient: weightGradient, accumulates: accumulates)
   }
 }

@@ -10,3 +10,16 @@ struct Workspace {
 
   func release() { Memory.deallocate(pointer, byteCount) }
 }
+
+/// Numbers derived from a weight, kept as long as it.
+final class DerivedNumbers: Sendable {
+  let count: Int
+  nonisolated(unsafe) let pointer: UnsafeMutablePointer<Float>
+
+  init(count: Int) {
+    self.count = count
+    pointer = Memory.allocate(count * 4).assumingMemoryBound(to: Float.self)
+  }
+
+  deinit { Memory.deallocate(pointer, count * 4) }
+}

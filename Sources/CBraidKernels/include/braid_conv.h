@@ -15,7 +15,23 @@ typedef struct {
   const float *zeros;               // `channels` zeros: the padding (input)
 } braid_winograd_run;
 
+// A run of pixels of a depthwise convolution: every channel has a kernel of its own. Tap t of output pixel i
+// reads in[i * in_step + offsets[t] + channel], all of them inside the image.
 typedef struct {
+  size_t count, channels, taps;
+  const ptrdiff_t *offsets;         // of each tap, in floats
+  const size_t *kernel;             // of each tap, its row in the weights
+  const float *in;
+  ptrdiff_t in_step;
+} braid_depthwise_run;
+
+typedef struct {
+  // out[i * out_step + channel] = epilogue(sum over taps of weights[kernel[t] * channels + channel] in + bias).
+  void (*depthwise)(const braid_depthwise_run *run, const float *weights, float *out, ptrdiff_t out_step,
+                    const braid_epilogue *epilogue);
+  // sums[kernel[t] * channels + channel] += sum over pixels of gradient[i * gradient_step + channel] in.
+  void (*depthwise_weights)(const braid_depthwise_run *run, const float *gradient, ptrdiff_t gradient_step,
+                            float *sums);
   // planes[(6 i + j) * plane + tile * channels + channel], from an image [height, width, channels].
   void (*winograd_input)(const braid_winograd_run *run, const float *image, float *planes, size_t plane);
   // image = epilogue(transform of the planes + bias), the planes' tiles `row` floats apart; what lies outside

@@ -28,6 +28,9 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
     .init(queries: 40, keys: 50, heads: 1, keyHeads: 1, d: 8, dv: 8, window: 5),
     .init(batch: 2, queries: 33, keys: 45, heads: 2, keyHeads: 2, d: 8, dv: 8, bias: [2, 2, 33, 45]),
     .init(batch: 2, queries: 33, keys: 345, heads: 2, keyHeads: 2, d: 8, dv: 8, bias: [2, 1, 1, 345]),
+    .init(batch: 2, queries: 1, keys: 701, heads: 6, keyHeads: 2, d: 37, dv: 20, causal: true),
+    .init(batch: 2, queries: 1, keys: 33, heads: 2, keyHeads: 1, d: 64, dv: 64, bias: [2, 2, 1, 33]),
+    .init(queries: 1, keys: 50, heads: 2, keyHeads: 1, d: 8, dv: 8, causal: true, window: 9),
     .init(queries: 17, keys: 17, heads: 2, keyHeads: 2, d: 8, dv: 8, causal: true, bias: [2, 17, 1]),
   ]
 

@@ -55,6 +55,11 @@ extension CPU {
     kernels table: braid_kernels = kernels.pointee
   ) {
     let kernels = table.attention
+    if shape.queries == 1 && shape.group <= 8 {
+      return attentionOfOne(
+        shape, queries: queries, keys: keys, values: values, bias: bias, output: output, lse: lse,
+        kernels: table)
+    }
     let panel = kernels.panel
     let (d, dv) = (shape.width, shape.valueWidth)
     let width = padded(dv, panel)
@@ -135,6 +140,49 @@ extension CPU {
         kernels.finish(
           floats[3], floats[1], floats[2], rows, dv, output + image * shape.queries * stride + head * dv,
           offsets[0], lse.map { $0 + (image * shape.heads + head) * shape.queries + from })
+      }
+    }
+  }
+
+  /// `attention` of a single position, which reads keys and values in place: packing would cost more than the work.
+  private static func attentionOfOne(
+    _ shape: AttentionShape, queries: HeadRows, keys: HeadRows, values: HeadRows, bias: AttentionBias?,
+    output: UnsafeMutablePointer<Float>, lse: UnsafeMutablePointer<Float>?, kernels table: braid_kernels
+  ) {
+    let kernels = table.attention
+    let (d, dv, rows) = (shape.width, shape.valueWidth, shape.group)
+    // The last position: it sees all keys, or those of its window.
+    let start = Swift.max(0, shape.keys - (shape.window ?? shape.keys))
+    let blocks = keyBlocks(shape.keys - start).map { $0.lowerBound + start..<$0.upperBound + start }
+    let factor = shape.scale * log2OfE
+    parallelFor(shape.batch * shape.keyHeads) { task in
+      let (image, keyHead) = task.quotientAndRemainder(dividingBy: shape.keyHeads)
+      let head = keyHead * rows
+      withWorkspace(
+        floats: [rows * d, rows, rows, rows * padded(dv, kernels.panel), rows * Int(BRAID_ATTENTION_KEYS)],
+        offsets: [rows]
+      ) { floats, offsets in
+        for r in 0..<rows {
+          table.math.unary(
+            BRAID_UNARY_AFFINE, queries.start(image, head + r), floats[0] + r * d, d, factor, 0)
+          offsets[0][r] = r * dv
+        }
+        floats[1].update(repeating: -.infinity, count: rows)
+        floats[2].update(repeating: 0, count: rows)
+        floats[3].update(repeating: 0, count: rows * padded(dv, kernels.panel))
+        for range in blocks where !range.isEmpty {
+          let first = range.lowerBound
+          kernels.forward_few(
+            floats[0], rows, keys.start(image, keyHead) + first * keys.lengthStride, keys.lengthStride,
+            values.start(image, keyHead) + first * values.lengthStride, values.lengthStride, range.count, d,
+            dv,
+            bias.map { $0.base + image * $0.batchStride + head * $0.headStride + first },
+            bias?.headStride ?? 0,
+            log2OfE, first == start ? 1 : 0, floats[1], floats[2], floats[3], floats[4])
+        }
+        let at = image * shape.heads + head
+        kernels.finish(
+          floats[3], floats[1], floats[2], rows, dv, output + at * dv, offsets[0], lse.map { $0 + at })
       }
     }
   }

@@ -1,4 +1,5 @@
 import CBraidKernels
+import Synchronization
 
 /// Softmax attention inside square windows of a projected image: [B, H, W, 3 C] to [B, H, W, C].
 ///
@@ -142,26 +143,26 @@ public func overlappingPositionBias(_ table: Tensor, window: Int, overlapWindow:
 /// A table's entries spread over pairs of positions; `entry` gives the one for a key's position less a query's.
 private func positionBias(
   _ name: StaticString, _ table: Tensor, queries: Int, keys: Int, entries: Int,
-  _ entry: @escaping @Sendable (_ dy: Int, _ dx: Int) -> Int
+  _ entry: (_ dy: Int, _ dx: Int) -> Int
 ) -> Tensor {
   precondition(
     table.rank == 2 && table.shape[0] == entries,
     "\(name): a table of \(table.shape), not of \(entries) entries")
   let heads = table.shape[1]
   let (rows, columns) = (queries * queries, keys * keys)
-  /// Calls `body` with the place of each pair in [queries, keys], and its entry.
-  @Sendable func eachPair(_ body: (_ pair: Int, _ entry: Int) -> Void) {
-    for i in 0..<rows {
-      for j in 0..<columns {
-        body(i * columns + j, entry(j / keys - i / queries, j % keys - i % queries))
-      }
+  let index = PositionIndex.of(queries: queries, keys: keys, name: name) {
+    (0..<rows).flatMap { i in
+      (0..<columns).map { j in Int32(entry(j / keys - i / queries, j % keys - i % queries)) }
     }
   }
+  let count = rows * columns
   func make() -> Tensor {
     table.read { table in
       Tensor.build([heads, rows, columns]) { out in
-        eachPair { pair, entry in
-          for head in 0..<heads { out[head * rows * columns + pair] = table[entry * heads + head] }
+        index.withUnsafeBufferPointer { index in
+          parallelFor(heads) { head in
+            for pair in 0..<count { out[head * count + pair] = table[Int(index[pair]) * heads + head] }
+          }
         }
       }
     }
@@ -176,11 +177,30 @@ private func positionBias(
     let sums = Tensor.zeros([heads, entries])
     gradient.read { g in
       let out = sums.mutablePointer
-      parallelFor(heads) { head in
-        eachPair { pair, entry in out[head * entries + entry] += g[head * rows * columns + pair] }
+      index.withUnsafeBufferPointer { index in
+        parallelFor(heads) { head in
+          for pair in 0..<count { out[head * entries + Int(index[pair])] += g[head * count + pair] }
+        }
       }
     }
     return [sums.transposed(0, 1)]
+  }
+}
+
+/// The table entries of all pairs of positions, made once for each size of window.
+private enum PositionIndex {
+  private struct Key: Hashable {
+    var name: String
+    var queries, keys: Int
+  }
+  private static let kept = Mutex<[Key: [Int32]]>([:])
+
+  static func of(queries: Int, keys: Int, name: StaticString, make: () -> [Int32]) -> [Int32] {
+    let key = Key(name: "\(name)", queries: queries, keys: keys)
+    if let index = kept.withLock({ $0[key] }) { return index }
+    let index = make()
+    kept.withLock { $0[key] = index }
+    return index
   }
 }
 

@@ -67,6 +67,13 @@ typedef struct {
   // Row panels: ceil(d / panel) blocks [n][panel], padded with zeros.
   void (*pack_rows)(const float *base, const ptrdiff_t *offsets, size_t n, size_t d, float *out);
   void (*forward)(const braid_attention_block *block);
+  // One position's query heads (rows <= 8 that share keys and values) against n <= BRAID_ATTENTION_KEYS keys, read
+  // in place: key j at keys + j * key_stride. queries [rows][d], scaled by (softmax scale) log2(e); bias as in
+  // braid_attention_scores; maximum, total, output as in braid_attention_block.
+  void (*forward_few)(const float *queries, size_t rows, const float *keys, ptrdiff_t key_stride,
+                      const float *values, ptrdiff_t value_stride, size_t n, size_t d, size_t dv,
+                      const float *bias, size_t bias_stride, float bias_scale, int first, float *maximum,
+                      float *total, float *output, float *scratch);
   // Row i of out = output[i] / total[i] (zeros where total is 0); lse (optional) [rows] as the backward wants it.
   void (*finish)(const float *output, const float *maximum, const float *total, size_t rows, size_t dv,
                  float *out, const ptrdiff_t *offsets, float *lse);

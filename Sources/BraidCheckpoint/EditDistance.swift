@@ -1,10 +1,10 @@
 /// How many letters two names differ by, for naming the key that was probably meant.
-enum EditDistance {
+package enum EditDistance {
   /// The candidate nearest to `name`, or nil where none shares at least half of its letters.
   ///
   /// Only the first `limit` candidates are looked at, and of long names the beginning: a hostile file may hold a
   /// million names.
-  static func nearest(
+  package static func nearest(
     to name: String, in candidates: some Collection<String>, limit: Int = 20_000
   ) -> String? {
     let letters = Array(name.utf8.prefix(160))

@@ -11,7 +11,8 @@ extension HATConfiguration {
       let bias = shape("\(block).attn.relative_position_bias_table"), bias.rank == 2,
       let overlapBias = shape("layers.0.residual_group.overlap_attn.relative_position_bias_table"),
       let compressed = shape("\(block).conv_block.cab.0.weight"), compressed.rank == 4, compressed[0] > 0,
-      let squeezed = shape("\(block).conv_block.cab.3.attention.1.weight"), squeezed.rank == 4, squeezed[0] > 0,
+      let squeezed = shape("\(block).conv_block.cab.3.attention.1.weight"), squeezed.rank == 4,
+      squeezed[0] > 0,
       let hidden = shape("\(block).mlp.fc1.weight"), hidden.rank == 2,
       let features = shape("conv_before_upsample.0.weight"), features.rank == 4,
       let upsampled = shape("upsample.0.weight"), upsampled.rank == 4
@@ -40,7 +41,8 @@ extension HATConfiguration {
     default: return nil
     }
     self.init(
-      channels: channels, depths: depths, heads: bias[1], window: window, compressRatio: channels / compressed[0],
+      channels: channels, depths: depths, heads: bias[1], window: window,
+      compressRatio: channels / compressed[0],
       squeezeFactor: channels / squeezed[0], scale: scale)
     overlapRatio = Double(overlapWindow - window) / Double(window)
     mlpRatio = hidden[0] / channels

@@ -52,7 +52,8 @@ public enum ModelCatalogue {
   ]
 
   private static let hatModels: [Entry] = {
-    func entry(_ name: String, _ file: String, _ configuration: HATConfiguration, _ summary: String) -> Entry {
+    func entry(_ name: String, _ file: String, _ configuration: HATConfiguration, _ summary: String) -> Entry
+    {
       Entry(
         name: name, task: .upscale, scale: configuration.scale, summary: summary, architecture: "hat",
         configuration: try? JSONValue(encoding: configuration), publishedFile: file,

@@ -17,7 +17,8 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     switch self {
     case .unknown(let name, let nearest, let available):
       let hint = nearest.map { "; the nearest is \($0)" } ?? ""
-      return "no model or file \"\(name.escapedForTerminal)\"\(hint). Models: \(available.joined(separator: ", "))"
+      return
+        "no model or file \"\(name.escapedForTerminal)\"\(hint). Models: \(available.joined(separator: ", "))"
     case .weightsMissing(let name, let file, let origin):
       let published =
         file.map { file in "; they are published as \(file)" + (origin.map { " (\($0))" } ?? "") } ?? ""

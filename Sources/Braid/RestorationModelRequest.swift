@@ -75,7 +75,9 @@ public struct RestorationModelRequest: Sendable {
       checkpoint = try store.open(name, options: own)
     } catch ModelStoreError.unknown {
       // What looks like a path is a missing file rather than a misspelt name.
-      if name.contains("/") || ["safetensors", "pth", "pt", "bin"].contains(where: { name.hasSuffix("." + $0) }) {
+      if name.contains("/")
+        || ["safetensors", "pth", "pt", "bin"].contains(where: { name.hasSuffix("." + $0) })
+      {
         throw CheckpointError.notFound(path: name)
       }
       let names = ModelCatalogue.entries.map(\.name) + store.list().map(\.name)

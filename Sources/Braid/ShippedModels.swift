@@ -4,16 +4,16 @@ import CBraidModels
 /// The models within the binary.
 public enum ShippedModels {
   /// All of them, by the names of the catalogue.
-  public static let all: [EmbeddedModel] = withUnsafePointer(to: braid_models) { table in
-    // C's array is imported as its first element's address only through a pointer.
-    table.withMemoryRebound(to: braid_model.self, capacity: braid_model_count) { models in
-      (0..<braid_model_count).map { index in
+  public static let all: [EmbeddedModel] = {
+    var models: [EmbeddedModel] = []
+    while let model = braid_model_at(models.count)?.pointee {
+      models.append(
         EmbeddedModel(
-          name: String(cString: models[index].name),
-          bytes: UnsafeRawBufferPointer(start: models[index].bytes, count: models[index].count))
-      }
+          name: String(cString: model.name),
+          bytes: UnsafeRawBufferPointer(start: model.bytes, count: model.count)))
     }
-  }
+    return models
+  }()
 }
 
 extension ModelStore {

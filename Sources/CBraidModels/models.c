@@ -20,5 +20,8 @@ static const unsigned char contrast_s_x2[] __attribute__((aligned(64))) = {
 #endif
 
 // The last entry is empty: C has no arrays without elements.
-const braid_model braid_models[] = {CONTRAST_S_DENOISE CONTRAST_S_X2{0, 0, 0}};
-const size_t braid_model_count = sizeof braid_models / sizeof braid_models[0] - 1;
+static const braid_model models[] = {CONTRAST_S_DENOISE CONTRAST_S_X2{0, 0, 0}};
+
+const braid_model *braid_model_at(size_t index) {
+  return index + 1 < sizeof models / sizeof models[0] ? &models[index] : 0;
+}

@@ -3,5 +3,26 @@ import Braid
 
 @main
 struct BraidCommand: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "braid", version: "0.1.0")
+  static let configuration = CommandConfiguration(
+    commandName: "braid",
+    abstract: "Restores images with hybrid sequence models, on a plain CPU.",
+    version: BraidVersion.text,
+    subcommands: [RestoreCommand.self, EvaluateCommand.self, ModelsCommand.self, DoctorCommand.self])
+}
+
+extension AsyncParsableCommand {
+  /// Runs `body`; what it throws is told and becomes the exit code.
+  func reporting(_ console: Console, _ body: () async throws -> Void) async throws {
+    do {
+      try await body()
+      console.clear()
+    } catch let exit as ExitCode {
+      console.clear()
+      throw exit
+    } catch {
+      let failure = Failure(error)
+      console.error(failure)
+      throw ExitCode(failure.exitCode)
+    }
+  }
 }

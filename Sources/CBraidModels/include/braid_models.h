@@ -8,5 +8,5 @@ typedef struct {
   size_t count;
 } braid_model;
 
-extern const braid_model braid_models[];
-extern const size_t braid_model_count;
+// The model at `index`, or NULL past the last one.
+const braid_model *braid_model_at(size_t index);

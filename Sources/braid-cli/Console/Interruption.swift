@@ -1,0 +1,28 @@
+import Braid
+import Foundation
+
+/// What happens on Ctrl-C: temporary files go, a line tells how to go on, the exit code is 130.
+enum Interruption {
+  // Read by the signal handler: plain memory that never moves.
+  nonisolated(unsafe) private static var message: UnsafeMutablePointer<CChar>? = nil
+  nonisolated(unsafe) private static var messageLength = 0
+
+  /// Installs the handler; `advice` says how to resume.
+  static func handle(advice: String) {
+    let text = "\ninterrupted: " + advice + "\n"
+    messageLength = text.utf8.count
+    message = strdup(text)
+    for code in [SIGINT, SIGTERM, SIGHUP] {
+      signal(code) { code in
+        // Only calls that a signal handler may make.
+        TemporaryFiles.removeAll()
+        if let message = Interruption.message {
+          _ = write(STDERR_FILENO, message, Interruption.messageLength)
+        }
+        _exit(128 + code)
+      }
+    }
+    // A reader that went away (`braid ... | head`) then shows as an error of writing.
+    signal(SIGPIPE, SIG_IGN)
+  }
+}

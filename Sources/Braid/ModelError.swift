@@ -20,9 +20,9 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
       return
         "no model or file \"\(name.escapedForTerminal)\"\(hint). Models: \(available.joined(separator: ", "))"
     case .weightsMissing(let name, let file, let origin):
-      let published =
-        file.map { file in "; they are published as \(file)" + (origin.map { " (\($0))" } ?? "") } ?? ""
-      return "the weights of \(name) do not come with Braid\(published)"
+      guard let file else { return "this build was made without the weights of \(name)" }
+      return "the weights of \(name) do not come with Braid; they are published as \(file)"
+        + (origin.map { " (\($0))" } ?? "")
     case .unrecognizedArchitecture(let path):
       return "\(path.escapedForTerminal): its tensors do not say which model they belong to"
     case .scale(let asked, let model, let has, let available):
@@ -37,7 +37,8 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     switch self {
     case .unknown: return "see them with: braid models list"
     case .weightsMissing(let name, let file, _):
-      return "download the file, then: braid models add \(file ?? "FILE") --name \(name)"
+      return file.map { "download the file, then: braid models add \($0) --name \(name)" }
+        ?? "give them by --weights FILE, or another model by --model"
     case .unrecognizedArchitecture: return "name its architecture too: --model NAME --weights FILE"
     case .scale, .noModelForScale: return nil
     }

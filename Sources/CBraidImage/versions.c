@@ -1,4 +1,4 @@
-#include "braid_image_versions.h"
+#include "braid_image.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -79,6 +79,11 @@ void braid_temporary_remove(int slot);
 // Unlinks every file in the table. Safe in a signal handler.
 void braid_temporary_unlink_all(void);
 
+// The libraries behind it, one after the other: the name and version of library `index`, or NULL past the last.
+// The texts stay valid.
+const char *braid_image_library_name(int index);
+const char *braid_image_library_version(int index);
+
 #ifdef __cplusplus
 }
 #endif

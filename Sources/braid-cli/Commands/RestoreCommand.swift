@@ -101,7 +101,9 @@ struct RestoreCommand: AsyncParsableCommand {
       console.error(failure, file: input)
       if plan.isSingle { throw ExitCode(failure.exitCode) }
     }
-    for job in plan.skipped { console.note("exists, kept: \(job.output)", file: job.input) }
+    if plan.isSingle, let job = plan.skipped.first {
+      console.note("exists, kept: \(job.output)", file: job.input)
+    }
     // A file that is not there, or a folder that is not: told before the model is loaded.
     if plan.isSingle, let job = plan.jobs.first {
       if FileIdentity(job.input) == nil { throw ImageError.notFound(path: job.input) }
@@ -132,7 +134,6 @@ struct RestoreCommand: AsyncParsableCommand {
     }
     if !plan.isSingle {
       let done = plan.jobs.count + plan.failures.count - failed
-      let text = "\(done) restored, \(plan.skipped.count) kept, \(failed) failed"
       if console.isJSON {
         console.event(
           "summary",
@@ -141,7 +142,7 @@ struct RestoreCommand: AsyncParsableCommand {
             ("failed", .integer(failed)),
           ])
       } else if failed > 0 || !console.isQuiet {
-        console.summary(text)
+        console.summary("\(done) restored, \(plan.skipped.count) kept, \(failed) failed")
       }
     }
     if failed > 0 { throw ExitCode(Exit.someFailed) }

@@ -115,7 +115,7 @@ enum ProcessMemory {
   /// The most bytes of memory that the process had at once.
   static var peakBytes: Int {
     var usage = rusage()
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss << 10 : 0
+    return getrusage(Int32(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss << 10 : 0
   }
 }
 

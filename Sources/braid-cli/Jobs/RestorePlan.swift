@@ -67,9 +67,18 @@ struct RestorePlan {
       }
     }
     for (path, _) in found { if let identity = FileIdentity(path) { inputs.insert(identity) } }
+    // A picture that keeps its name has the first right to it.
+    let kept = Set(found.filter { outputName($0.relative, of: $0.path) == $0.relative }.map(\.relative))
     for (path, relative) in found {
       if let folder {
-        add(path, to: folder + "/" + outputName(relative, of: path), relative)
+        let name = outputName(relative, of: path)
+        if name != relative && kept.contains(name) || outputs[folder + "/" + name] != nil {
+          let longName = relative + "." + Self.suffix(outputFormat(of: path))
+          notes.append((path, "goes to \(longName): \(name) is taken by another input"))
+          add(path, to: folder + "/" + longName)
+        } else {
+          add(path, to: folder + "/" + name)
+        }
       } else {
         guard let chosen = format ?? ImageFormat(path: output) else {
           throw Failure.usage(
@@ -82,7 +91,7 @@ struct RestorePlan {
         if let named = ImageFormat(path: output), named != chosen {
           notes.append((output, "written as \(chosen.name), whatever its extension says"))
         }
-        add(path, to: output, relative, format: chosen)
+        add(path, to: output, format: chosen)
       }
     }
     if found.isEmpty {
@@ -159,16 +168,8 @@ struct RestorePlan {
 
   static func suffix(_ format: ImageFormat) -> String { format == .jpeg ? "jpg" : format.rawValue }
 
-  private mutating func add(
-    _ input: String, to output: String, _ relative: String, format: ImageFormat? = nil
-  ) {
+  private mutating func add(_ input: String, to output: String, format: ImageFormat? = nil) {
     let format = format ?? outputFormat(of: input)
-    var output = output
-    if let folder, let other = outputs[output] {
-      // a.png and a.bmp: the second keeps its whole name.
-      output = folder + "/" + relative + "." + Self.suffix(format)
-      notes.append((input, "goes to \(output), because \(other) has the shorter name"))
-    }
     guard outputs.updateValue(input, forKey: output) == nil else {
       failures.append((input, Failure.usage("\(input): another input goes to \(output) too")))
       return

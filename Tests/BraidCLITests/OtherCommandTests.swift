@@ -87,6 +87,6 @@ import Testing
       #expect(run.output.contains(text))
     }
     let event = try #require(try braid("doctor", "--json", "--threads", "1").events().first)
-    #expect(event["threads"]?.integerValue == 1 && event["libraries"]?["libpng"] != nil)
+    #expect(event["threads"]?.integerValue == 1 && event["machine"]?["libraries"]?["libpng"] != nil)
   }
 }

@@ -87,7 +87,7 @@ import Testing
     let hat = try braid("restore", "a.png", "-o", "b.png", "-m", "real-hat-gan-x4")
     #expect(hat.errors.contains("Real_HAT_GAN_SRx4.pth"))
     #expect(hat.errors.contains("braid models add Real_HAT_GAN_SRx4.pth --name real-hat-gan-x4"))
-    let misspelt = try braid("restore", "a.png", "-o", "b.png", "-m", "hat-s-4x")
+    let misspelt = try braid("restore", "a.png", "-o", "b.png", "-m", "hat-sx4")
     #expect(misspelt.errors.contains("the nearest is hat-s-x4"))
     let scale = try braid("restore", "a.png", "-o", "b.png", "--scale", "3")
     #expect(scale.errors.contains("bicubic-x3, hat-s-x3 (weights not added)"))

@@ -171,7 +171,8 @@ import Testing
     let image = Tensor.range(35 * 20 * 3).reshaped(1, 35, 20, 3) * 0.001 - 0.2
     let pipeline = RestorePipeline(model: BoxModel(radius: 0))
     let result = try await pipeline.run(image, options: RestoreOptions(tiling: .side(10)))
-    #expect(result.shape == image.shape && zip(result.floats, image.floats).allSatisfy { abs($0 - $1) < 1e-6 })
+    #expect(result.shape == image.shape)
+    #expect(zip(result.floats, image.floats).allSatisfy { abs($0 - $1) < 1e-6 })
   }
 
   @Test func filesAreRestored() async throws {

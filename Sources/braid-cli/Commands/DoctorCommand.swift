@@ -43,7 +43,7 @@ struct DoctorCommand: AsyncParsableCommand {
           "cuda", CUDALibraries.tried.joined(separator: "; "), .array(CUDALibraries.tried.map { .string($0) })
         ),
       ]
-      if console.isJSON { return console.event("result", lines.map { ($0.0, $0.2) }) }
+      if console.isJSON { return console.event("result", [("machine", .object(lines.map { ($0.0, $0.2) }))]) }
       for (name, text, _) in lines {
         console.result(name + String(repeating: " ", count: 11 - name.count) + text.escapedForTerminal, [])
       }

@@ -10,17 +10,16 @@ final class Console: Sendable {
 
   let isJSON: Bool
   let isQuiet: Bool
-  private let common: [(String, JSONValue)]
+  private let device: Device
+  private let seed: Int?
   private let start = ContinuousClock.now
   private let display = Mutex(ProgressDisplay())
 
   init(_ options: ReportOptions, device: Device = .cpu, seed: Int? = nil) {
     isJSON = options.json
     isQuiet = options.quiet
-    common = [
-      ("braid", .string(BraidVersion.text)), ("device", .string(device.description)),
-      ("threads", .integer(ThreadPool.threads)), ("seed", seed.map { .integer($0) } ?? .null),
-    ]
+    self.device = device
+    self.seed = seed
   }
 
   /// An event of `--json`; nothing otherwise.
@@ -28,7 +27,9 @@ final class Console: Sendable {
     guard isJSON else { return }
     let elapsed = start.duration(to: .now) / .seconds(1)
     let members =
-      [("schema", .integer(Self.schema)), ("event", .string(name))] + fields + common + [
+      [("schema", .integer(Self.schema)), ("event", .string(name))] + fields + [
+        ("braid", .string(BraidVersion.text)), ("device", .string(device.description)),
+        ("threads", .integer(ThreadPool.threads)), ("seed", seed.map { .integer($0) } ?? .null),
         ("elapsed_seconds", .rounded(elapsed, places: 3)), ("peak_bytes", .integer(ProcessMemory.peakBytes)),
       ]
     print(JSONValue.object(members).text, to: .standardOutput)

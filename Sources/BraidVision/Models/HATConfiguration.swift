@@ -35,6 +35,21 @@ public struct HATConfiguration: Sendable, Codable, Hashable {
     HATConfiguration(depths: [Int](repeating: 6, count: 12), scale: scale)
   }
 
+  /// What makes the configuration unusable, or nil.
+  var problem: String? {
+    if !(1...1024).contains(channels) || !(1...64).contains(heads) || channels % heads != 0 {
+      return "\(channels) channels do not divide into \(heads) heads"
+    }
+    if depths.isEmpty || depths.count > 64 || !depths.allSatisfy({ (1...64).contains($0) }) { return "depths \(depths)" }
+    if ![1, 2, 3, 4, 8].contains(scale) { return "scale \(scale)" }
+    if !(2...64).contains(window) || window % 2 != 0 || !(0...1).contains(overlapRatio) { return "window \(window)" }
+    if compressRatio < 1 || compressRatio > channels || squeezeFactor < 1 || squeezeFactor > channels {
+      return "compressRatio \(compressRatio), squeezeFactor \(squeezeFactor)"
+    }
+    if !(1...8).contains(mlpRatio) || !(1...1024).contains(features) { return "mlpRatio \(mlpRatio), features \(features)" }
+    return nil
+  }
+
   /// The side of the windows that overlapping attention takes keys from.
   var overlapWindow: Int { window + Int(Double(window) * overlapRatio) }
 }

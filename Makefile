@@ -1,0 +1,61 @@
+# make demo      restore a sample picture with a model that ships in the binary
+# make test      all tests
+# make bench     speed and memory beside PyTorch (fetches PyTorch from PyPI)
+# make install   the command, into PREFIX (default /usr/local)
+# make deps      the Debian packages that the others need (they call it themselves)
+
+SWIFT  ?= swift
+PREFIX ?= /usr/local
+PYTHON ?= python3
+# One set of flags for command and tests, so that neither rebuilds what the other built.
+FLAGS  := -c release -Xswiftc -enable-testing
+BRAID  = $(shell $(SWIFT) build $(FLAGS) --show-bin-path)/braid
+OUT    ?= out
+
+PACKAGES := libpng-dev libjpeg-dev libwebp-dev libtiff-dev libkissfft-dev pkg-config
+
+.PHONY: help deps build demo test lint bench install clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+deps:
+	@missing=""; \
+	for package in $(PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  echo "Installing:$$missing"; \
+	  if [ "$$(id -u)" = 0 ]; then run=""; \
+	  elif command -v sudo >/dev/null 2>&1; then run=sudo; \
+	  else echo "make deps needs root or sudo to install:$$missing" >&2; exit 1; fi; \
+	  $$run apt-get update -qq && $$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing || \
+	  { echo "apt-get could not install:$$missing" >&2; exit 1; }; \
+	fi; \
+	command -v $(SWIFT) >/dev/null 2>&1 || { echo "Swift 6.1 or newer is needed: https://www.swift.org/install" >&2; exit 1; }
+
+build: deps
+	$(SWIFT) build $(FLAGS) --product braid
+
+demo: build
+	@mkdir -p $(OUT)
+	$(BRAID) sample -o $(OUT)/sample.png --overwrite --quiet
+	$(BRAID) demo --input $(OUT)/sample.png -o $(OUT)
+
+test: deps
+	$(SWIFT) build $(FLAGS) --product braid
+	$(SWIFT) test $(FLAGS)
+
+lint:
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Benchmarks
+
+bench: build
+	$(PYTHON) Benchmarks/bench.py --braid $(BRAID)
+
+install: deps
+	$(SWIFT) build -c release --static-swift-stdlib --product braid --scratch-path .build/install
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 "$$($(SWIFT) build -c release --static-swift-stdlib --scratch-path .build/install --show-bin-path)/braid" $(DESTDIR)$(PREFIX)/bin/braid
+
+clean:
+	rm -rf .build $(OUT)

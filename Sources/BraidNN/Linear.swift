@@ -1,0 +1,20 @@
+import BraidTensor
+
+/// y = activation(x Wᵀ + b) over the last axis; weight [outputs, inputs], as PyTorch stores it.
+public struct Linear: Sendable {
+  public let weight: Parameter
+  public let bias: Parameter?
+
+  public init(
+    _ scope: ParameterScope, inputs: Int, outputs: Int, bias: Bool = true, init initializer: Initializer? = nil
+  ) {
+    weight = scope.parameter("weight", [outputs, inputs], init: initializer ?? .fanIn(inputs))
+    self.bias =
+      bias ? scope.parameter("bias", [outputs], init: initializer == nil ? .fanIn(inputs) : .zeros) : nil
+  }
+
+  /// [..., inputs] to [..., outputs].
+  public func callAsFunction(_ x: Tensor, activation: Activation = .none) -> Tensor {
+    linear(x, weight.value, bias: bias?.value, activation: activation)
+  }
+}

@@ -1,0 +1,126 @@
+import BraidMixers
+import BraidNN
+import BraidTensor
+
+/// Channel attention: y times sigmoid(W2 relu(W1 mean(y))), the mean over the whole map.
+struct HATChannelAttention: Sendable {
+  let squeeze: Convolution2D
+  let excite: Convolution2D
+
+  init(_ scope: ParameterScope, channels: Int, factor: Int) {
+    squeeze = Convolution2D(scope("attention.1"), inputs: channels, outputs: channels / factor, kernel: 1)
+    excite = Convolution2D(scope("attention.3"), inputs: channels / factor, outputs: channels, kernel: 1)
+  }
+
+  /// The channels' weights [B, 1, 1, C] from their means [B, 1, 1, C].
+  func weights(means: Tensor) -> Tensor { excite(squeeze(means, activation: .relu), activation: .sigmoid) }
+}
+
+/// Channel attention block: two convolutions with a narrow middle, then channel attention.
+struct HATConvolutionBlock: Sendable {
+  let compress: Convolution2D
+  let expand: Convolution2D
+  let attention: HATChannelAttention
+
+  init(_ scope: ParameterScope, _ c: HATConfiguration) {
+    let middle = c.channels / c.compressRatio
+    compress = Convolution2D(scope("cab.0"), inputs: c.channels, outputs: middle)
+    expand = Convolution2D(scope("cab.2"), inputs: middle, outputs: c.channels)
+    attention = HATChannelAttention(scope("cab.3"), channels: c.channels, factor: c.squeezeFactor)
+  }
+
+  /// Before channel attention: [B, H, W, C].
+  func features(_ x: Tensor) -> Tensor { expand(compress(x, activation: .gelu)) }
+}
+
+/// Two linear layers with a GELU between.
+struct HATFeedForward: Sendable {
+  let first: Linear
+  let second: Linear
+
+  init(_ scope: ParameterScope, _ c: HATConfiguration) {
+    first = Linear(scope("fc1"), inputs: c.channels, outputs: c.channels * c.mlpRatio)
+    second = Linear(scope("fc2"), inputs: c.channels * c.mlpRatio, outputs: c.channels)
+  }
+
+  func callAsFunction(_ x: Tensor) -> Tensor { second(first(x, activation: .gelu)) }
+}
+
+/// Hybrid attention block: window attention and channel attention side by side, then a feed-forward layer.
+struct HybridAttentionBlock: Sendable {
+  let shift: Int
+  let convolutionScale: Float
+  let norm1: LayerNorm
+  let norm2: LayerNorm
+  let attention: WindowAttention
+  let convolution: HATConvolutionBlock
+  let feedForward: HATFeedForward
+
+  init(_ scope: ParameterScope, _ c: HATConfiguration, shift: Int) {
+    self.shift = shift
+    convolutionScale = c.convolutionScale
+    norm1 = LayerNorm(scope("norm1"), channels: c.channels)
+    attention = WindowAttention(scope("attn"), channels: c.channels, heads: c.heads, window: c.window)
+    convolution = HATConvolutionBlock(scope("conv_block"), c)
+    norm2 = LayerNorm(scope("norm2"), channels: c.channels)
+    feedForward = HATFeedForward(scope("mlp"), c)
+  }
+
+  /// [B, H, W, C] to the same; H and W are multiples of the window.
+  func callAsFunction(_ t: Tensor) -> Tensor {
+    let u = norm1(t)
+    let features = convolution.features(u)
+    let weights = convolution.attention.weights(means: features.mean(axes: [1, 2], keepingAxes: true))
+    return feed(combine(t, attention(u, shift: (shift, shift)), features, weights))
+  }
+
+  /// t + attention + 0.01 weights features
+  func combine(_ t: Tensor, _ attended: Tensor, _ features: Tensor, _ weights: Tensor) -> Tensor {
+    t + attended + features * (weights * convolutionScale)
+  }
+
+  func feed(_ t: Tensor) -> Tensor { t + feedForward(norm2(t)) }
+}
+
+/// Overlapping cross-attention block: queries of a window look at the keys of a larger one around it.
+struct OverlappingAttentionBlock: Sendable {
+  let norm1: LayerNorm
+  let norm2: LayerNorm
+  let attention: OverlappingWindowAttention
+  let feedForward: HATFeedForward
+
+  init(_ scope: ParameterScope, _ c: HATConfiguration) {
+    norm1 = LayerNorm(scope("norm1"), channels: c.channels)
+    attention = OverlappingWindowAttention(
+      scope, channels: c.channels, heads: c.heads, window: c.window, overlapWindow: c.overlapWindow)
+    norm2 = LayerNorm(scope("norm2"), channels: c.channels)
+    feedForward = HATFeedForward(scope("mlp"), c)
+  }
+
+  func callAsFunction(_ t: Tensor) -> Tensor {
+    let attended = t + attention(norm1(t))
+    return attended + feedForward(norm2(attended))
+  }
+}
+
+/// Residual hybrid attention group.
+struct ResidualHybridAttentionGroup: Sendable {
+  let blocks: [HybridAttentionBlock]
+  let overlapping: OverlappingAttentionBlock
+  let convolution: Convolution2D
+
+  init(_ scope: ParameterScope, _ c: HATConfiguration, depth: Int) {
+    blocks = (0..<depth).map { index in
+      HybridAttentionBlock(
+        scope("residual_group.blocks")(index), c, shift: index.isMultiple(of: 2) ? 0 : c.window / 2)
+    }
+    overlapping = OverlappingAttentionBlock(scope("residual_group.overlap_attn"), c)
+    convolution = Convolution2D(scope("conv"), inputs: c.channels, outputs: c.channels)
+  }
+
+  func callAsFunction(_ t: Tensor) -> Tensor {
+    var x = t
+    for block in blocks { x = block(x) }
+    return convolution(overlapping(x)) + t
+  }
+}

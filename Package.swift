@@ -76,7 +76,7 @@ let package = Package(
       name: "BraidCheckpointTests", dependencies: ["BraidCheckpoint", "BraidTestSupport"],
       resources: [.copy("Fixtures")]),
     .testTarget(name: "BraidMixersTests", dependencies: ["BraidMixers", "BraidTestSupport"]),
-    .testTarget(name: "BraidTrainingTests", dependencies: ["BraidTraining", "BraidTestSupport"]),
+    .testTarget(name: "BraidTrainingTests", dependencies: ["BraidTraining", "BraidNN", "BraidTestSupport"]),
     .testTarget(
       name: "BraidVisionTests", dependencies: ["BraidVision", "BraidTraining", "BraidTestSupport"],
       resources: [.copy("Fixtures")]),

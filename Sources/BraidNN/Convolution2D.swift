@@ -16,7 +16,8 @@ public struct Convolution2D: Sendable {
     let fanIn = inputs / groups * kernel * kernel
     weight = scope.parameter(
       "weight", [outputs, inputs / groups, kernel, kernel], init: initializer ?? .fanIn(fanIn))
-    self.bias = bias ? scope.parameter("bias", [outputs], init: initializer == nil ? .fanIn(fanIn) : .zeros) : nil
+    self.bias =
+      bias ? scope.parameter("bias", [outputs], init: initializer == nil ? .fanIn(fanIn) : .zeros) : nil
     self.stride = stride
     self.padding = padding ?? kernel / 2
     self.groups = groups
@@ -25,6 +26,7 @@ public struct Convolution2D: Sendable {
   /// [B, H, W, inputs] to [B, H', W', outputs].
   public func callAsFunction(_ x: Tensor, activation: Activation = .none) -> Tensor {
     conv2d(
-      x, weight.value, bias: bias?.value, stride: stride, padding: padding, groups: groups, activation: activation)
+      x, weight.value, bias: bias?.value, stride: stride, padding: padding, groups: groups,
+      activation: activation)
   }
 }

@@ -6,7 +6,8 @@ public struct Linear: Sendable {
   public let bias: Parameter?
 
   public init(
-    _ scope: ParameterScope, inputs: Int, outputs: Int, bias: Bool = true, init initializer: Initializer? = nil
+    _ scope: ParameterScope, inputs: Int, outputs: Int, bias: Bool = true,
+    init initializer: Initializer? = nil
   ) {
     weight = scope.parameter("weight", [outputs, inputs], init: initializer ?? .fanIn(inputs))
     self.bias =

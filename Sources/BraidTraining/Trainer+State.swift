@@ -27,7 +27,8 @@ extension Trainer {
       throw TrainingError.stateMismatch(path: statePath, reason: "no step in it")
     }
     let kinds = ["weight", "first", "second", "average"]
-    let match = WeightMatch(kinds.flatMap { kind in parameters.map { (key: "\(kind)/\($0.key)", value: $0.shape) } })
+    let match = WeightMatch(
+      kinds.flatMap { kind in parameters.map { (key: "\(kind)/\($0.key)", value: $0.shape) } })
     let tensors = try match.load(from: state)
     func all(_ kind: String) -> [Tensor] { parameters.map { tensors["\(kind)/\($0.key)"]!.duplicated() } }
     for (parameter, value) in zip(parameters, all("weight")) { parameter.assign(value.requiringGradient()) }

@@ -87,7 +87,9 @@ public final class Trainer {
 
       var values: [String: Double] = [:]
       if step % plan.logEvery == 0 || step == plan.steps {
-        values = ["loss": total / Double(counted), "learningRate": Double(rate), "gradientNorm": Double(norm)]
+        values = [
+          "loss": total / Double(counted), "learningRate": Double(rate), "gradientNorm": Double(norm),
+        ]
         (total, counted) = (0, 0)
       }
       if step % plan.validateEvery == 0 || step == plan.steps {

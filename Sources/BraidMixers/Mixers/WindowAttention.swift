@@ -14,13 +14,16 @@ public struct WindowAttention: Sendable {
   let output: Linear
   let biasTable: Parameter
 
-  public init(_ scope: ParameterScope, channels: Int, heads: Int, window: Int, init initializer: Initializer? = nil) {
+  public init(
+    _ scope: ParameterScope, channels: Int, heads: Int, window: Int, init initializer: Initializer? = nil
+  ) {
     self.heads = heads
     self.window = window
     projection = Linear(scope("qkv"), inputs: channels, outputs: 3 * channels, init: initializer)
     output = Linear(scope("proj"), inputs: channels, outputs: channels, init: initializer)
     biasTable = scope.parameter(
-      "relative_position_bias_table", [(2 * window - 1) * (2 * window - 1), heads], init: .truncatedNormal(0.02))
+      "relative_position_bias_table", [(2 * window - 1) * (2 * window - 1), heads],
+      init: .truncatedNormal(0.02))
   }
 
   /// [B, H, W, C] to the same; H and W are multiples of the window. Along an axis with a shift, the map is rolled by
@@ -59,6 +62,7 @@ public struct OverlappingWindowAttention: Sendable {
   public func callAsFunction(_ x: Tensor) -> Tensor {
     output(
       overlappingWindowAttention(
-        projection(x), heads: heads, window: window, overlapWindow: overlapWindow, biasTable: biasTable.value))
+        projection(x), heads: heads, window: window, overlapWindow: overlapWindow, biasTable: biasTable.value)
+    )
   }
 }

@@ -16,7 +16,8 @@ public struct ContrastConfiguration: Sendable, Codable, Hashable {
   public var fold = 1
 
   public init(
-    channels: Int = 64, blocks: Int = 6, heads: Int = 4, window: Int = 8, stateSize: Int = 8, mlpRatio: Int = 2,
+    channels: Int = 64, blocks: Int = 6, heads: Int = 4, window: Int = 8, stateSize: Int = 8,
+    mlpRatio: Int = 2,
     scale: Int = 1, fold: Int = 1
   ) {
     self.channels = channels
@@ -36,7 +37,9 @@ public struct ContrastConfiguration: Sendable, Codable, Hashable {
     }
     if !(1...256).contains(blocks) { return "blocks \(blocks)" }
     if !(2...64).contains(window) || window % 2 != 0 { return "window \(window)" }
-    if !(1...256).contains(stateSize) || !(1...8).contains(mlpRatio) { return "stateSize \(stateSize), mlpRatio \(mlpRatio)" }
+    if !(1...256).contains(stateSize) || !(1...8).contains(mlpRatio) {
+      return "stateSize \(stateSize), mlpRatio \(mlpRatio)"
+    }
     if !(1...8).contains(scale) || !(1...8).contains(fold) { return "scale \(scale), fold \(fold)" }
     return nil
   }
@@ -120,6 +123,7 @@ public struct Contrast: RestorationModel {
     let residual = tail(body(x) + features).pixelShuffled(c.scale * c.fold)
     if c.scale == 1 { return image + residual }
     return residual
-      + image.detached.resized(height: image.shape[1] * c.scale, width: image.shape[2] * c.scale, mode: .bicubic)
+      + image.detached.resized(
+        height: image.shape[1] * c.scale, width: image.shape[2] * c.scale, mode: .bicubic)
   }
 }

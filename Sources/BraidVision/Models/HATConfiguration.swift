@@ -40,13 +40,19 @@ public struct HATConfiguration: Sendable, Codable, Hashable {
     if !(1...1024).contains(channels) || !(1...64).contains(heads) || channels % heads != 0 {
       return "\(channels) channels do not divide into \(heads) heads"
     }
-    if depths.isEmpty || depths.count > 64 || !depths.allSatisfy({ (1...64).contains($0) }) { return "depths \(depths)" }
+    if depths.isEmpty || depths.count > 64 || !depths.allSatisfy({ (1...64).contains($0) }) {
+      return "depths \(depths)"
+    }
     if ![1, 2, 3, 4, 8].contains(scale) { return "scale \(scale)" }
-    if !(2...64).contains(window) || window % 2 != 0 || !(0...1).contains(overlapRatio) { return "window \(window)" }
+    if !(2...64).contains(window) || window % 2 != 0 || !(0...1).contains(overlapRatio) {
+      return "window \(window)"
+    }
     if compressRatio < 1 || compressRatio > channels || squeezeFactor < 1 || squeezeFactor > channels {
       return "compressRatio \(compressRatio), squeezeFactor \(squeezeFactor)"
     }
-    if !(1...8).contains(mlpRatio) || !(1...1024).contains(features) { return "mlpRatio \(mlpRatio), features \(features)" }
+    if !(1...8).contains(mlpRatio) || !(1...1024).contains(features) {
+      return "mlpRatio \(mlpRatio), features \(features)"
+    }
     return nil
   }
 

@@ -42,7 +42,8 @@ public struct PatchSource: Sendable {
       var draw = generator.split(UInt64(index))
       let image = images[draw.integer(images.count)]
       let crop = PatchSource.crop(
-        image, x: draw.integer(image.width - patch + 1), y: draw.integer(image.height - patch + 1), side: patch,
+        image, x: draw.integer(image.width - patch + 1), y: draw.integer(image.height - patch + 1),
+        side: patch,
         symmetry: draw.integer(8))
       let degraded = try Degradation.apply(degradations, to: crop, using: &draw)
       copy(crop, into: clean.selected(axis: 0, index))

@@ -46,7 +46,8 @@ public enum RestoreTraining {
     Memory.cacheLimit = max(Memory.cacheLimit, 8 << 30)
     let trainer = try Trainer(model.parameters, plan: c.plan, folder: folder, fingerprint: fingerprint)
     try trainer.run { _, generator in
-      let batch = try source.batch(c.batch, patch: c.patch, degradations: c.degradations, generator: generator)
+      let batch = try source.batch(
+        c.batch, patch: c.patch, degradations: c.degradations, generator: generator)
       return loss(c.loss, model(batch.spoilt), batch.clean)
     } validate: {
       ["psnr": try self.validate(model, c, validation)]
@@ -72,7 +73,9 @@ public enum RestoreTraining {
     }
   }
 
-  private static func loss(_ kind: RestoreTrainingConfiguration.Loss, _ output: Tensor, _ target: Tensor) -> Tensor {
+  private static func loss(_ kind: RestoreTrainingConfiguration.Loss, _ output: Tensor, _ target: Tensor)
+    -> Tensor
+  {
     switch kind {
     case .l1: (output - target).absolute().mean()
     case .charbonnier: ((output - target).squared() + 1e-6).squareRoot().mean()
@@ -110,7 +113,8 @@ public enum RestoreTraining {
       trainer.published, of: model, name: c.name,
       card: [
         "summary": c.summary,
-        "training": "\(trainer.step) steps of \(c.batch) crops of \(c.patch) pixels from \(pictures) pictures, seed \(c.plan.seed)",
+        "training":
+          "\(trainer.step) steps of \(c.batch) crops of \(c.patch) pixels from \(pictures) pictures, seed \(c.plan.seed)",
         "validation": psnr.map { String(format: "%.2f dB RGB PSNR on held-out pictures", $0) } ?? "none",
       ], to: path)
   }

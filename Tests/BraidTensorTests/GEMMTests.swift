@@ -244,6 +244,44 @@ let allLevels: [braid_level] = [BRAID_LEVEL_BASE, BRAID_LEVEL_AVX2, BRAID_LEVEL_
     }
   }
 
+  @Test(arguments: allLevels.map(\.rawValue))
+  func bfloat16Weights(level: UInt32) {
+    let kernels = braid_kernels_at(braid_level(level))!.pointee.gemm
+    func rounded(_ x: Float) -> Float {
+      let bits = x.bitPattern
+      return Float(bitPattern: (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+    }
+    for (m, n, k) in [(1, 1, 1), (3, 33, 7), (29, 180, 61), (130, 71, 40), (5, 300, 2050)] {
+      for layout in Layout.allCases {
+        let at = Self.strides(layout, m, k)
+        let a = Self.numbers(at.count, seed: 1), b = Self.numbers(n * k, seed: 2),
+          bias = Self.numbers(n, seed: 3)
+        var c = [Float](repeating: .nan, count: m * n)
+        Self.withMatrices(a, at.row, at.column, b, 1, k) { left, right in
+          let packed = PackedMatrix16(
+            rows: k, columns: n, source: right.pointer, rowStride: 1, columnStride: k, kernels: kernels)
+          bias.withUnsafeBufferPointer { bias in
+            CPU.gemm(
+              m: m, a: left, b: packed, c: &c, cRowStride: n,
+              epilogue: GEMMEpilogue(bias: bias.baseAddress, activation: .relu))
+          }
+        }
+        var expected: [Double] = []
+        for i in 0..<m {
+          for j in 0..<n {
+            var sum = Double(bias[j])
+            for p in 0..<k {
+              let x = a[i * at.row + p * at.column]
+              sum += Double(kernels.is_native16 != 0 ? rounded(x) : x) * Double(rounded(b[j * k + p]))
+            }
+            expected.append(max(sum, 0))
+          }
+        }
+        #expect(relativeError(c, expected) < Self.tolerance(k), "\(m) x \(n) x \(k) A by \(layout)")
+      }
+    }
+  }
+
   @Test func emptyProducts() {
     var c: [Float] = [5, 5]
     let nothing = [Float](repeating: .nan, count: 1)

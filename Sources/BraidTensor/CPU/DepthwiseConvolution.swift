@@ -118,13 +118,15 @@ struct DepthwiseConvolution {
     let origin = input + image * depth.input * height.input * width.input * channels
     for (lower, upper) in zip(edges, edges.dropFirst()) {
       var offsets: [Int] = [], kernel: [Int] = []
+      let columnTaps = zip(width.taps, reach).filter { $1.contains(lower) }.map(\.0)
+      let rowTaps = isRow(columnTaps) ? columnTaps.count : 0
       for d in depth.taps {
         let iz = z * depth.inputStep + d.offset
         guard (0..<depth.input).contains(iz) else { continue }
         for h in height.taps {
           let iy = y * height.inputStep + h.offset
           guard (0..<height.input).contains(iy) else { continue }
-          for (w, range) in zip(width.taps, reach) where range.contains(lower) {
+          for w in columnTaps {
             offsets.append(
               ((iz * height.input + iy) * width.input + lower * width.inputStep + w.offset) * channels)
             kernel.append((d.kernel * kernelShape[1] + h.kernel) * kernelShape[2] + w.kernel)
@@ -134,11 +136,19 @@ struct DepthwiseConvolution {
       offsets.withUnsafeBufferPointer { offsets in
         kernel.withUnsafeBufferPointer { kernel in
           var run = braid_depthwise_run(
-            count: upper - lower, channels: channels, taps: offsets.count, offsets: offsets.baseAddress,
-            kernel: kernel.baseAddress, in: origin, in_step: width.inputStep * channels)
+            count: upper - lower, channels: channels, taps: offsets.count, row_taps: rowTaps,
+            offsets: offsets.baseAddress, kernel: kernel.baseAddress, in: origin,
+            in_step: width.inputStep * channels)
           body(&run, lower)
         }
       }
+    }
+  }
+
+  /// Whether taps read as far apart as neighbouring outputs do, and follow one another in the kernel.
+  private func isRow(_ taps: [(offset: Int, kernel: Int)]) -> Bool {
+    taps.indices.dropFirst().allSatisfy {
+      taps[$0].offset == taps[$0 - 1].offset + axes[2].inputStep && taps[$0].kernel == taps[$0 - 1].kernel + 1
     }
   }
 }

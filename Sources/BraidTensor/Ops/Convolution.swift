@@ -115,7 +115,7 @@ private func convolve(
   // The gradient of an activation needs its argument, so training computes the two apart.
   let isSplit = records && activation != .none
   let xs = x.detached.cast(to: .float32).contiguous()
-  let ws = weight.detached.cast(to: .float32).contiguous()
+  let ws = weight.detached.contiguous()
   let argument = CPU.convolve(
     geometry, direction, xs, ws, bias: bias?.detached, residual: isSplit ? nil : residual?.detached,
     activation: isSplit ? .none : activation, shape: shape)
@@ -152,7 +152,7 @@ extension CPU {
     bias: Tensor? = nil, residual: Tensor? = nil, activation: Activation = .none, shape: Shape
   ) -> Tensor {
     let packed = weight.storage.derived(
-      "\(PackedConvolution.key(geometry, direction)) \(weight.shape)@\(weight.offset)"
+      "\(PackedConvolution.key(geometry, direction)) \(weight.dtype) \(weight.shape)@\(weight.offset)"
     ) {
       weight.read { PackedConvolution(geometry, direction, weight: $0) }
     }

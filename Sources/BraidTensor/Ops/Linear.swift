@@ -25,8 +25,7 @@ public func linear(
   let fused = records ? Activation.none : activation
 
   let xs = x.detached.cast(to: .float32).contiguous()
-  let ws = weight.detached.cast(to: .float32)
-  let packed = ws.packedTransposed()
+  let ws = weight.detached
   let argument = Tensor.build(shape) { out in
     xs.read { px in
       func run(_ bias: UnsafePointer<Float>?, _ residual: UnsafePointer<Float>?) {
@@ -35,9 +34,12 @@ public func linear(
         epilogue.activation = fused
         epilogue.residual = residual
         epilogue.residualRowStride = n
-        CPU.gemm(
-          m: m, a: StridedMatrix(pointer: px, rowStride: k), b: packed, c: out, cRowStride: n,
-          epilogue: epilogue)
+        let a = StridedMatrix(pointer: px, rowStride: k)
+        if ws.dtype == .bfloat16 && !records {
+          CPU.gemm(m: m, a: a, b: ws.packedTransposed16(), c: out, cRowStride: n, epilogue: epilogue)
+        } else {
+          CPU.gemm(m: m, a: a, b: ws.packedTransposed(), c: out, cRowStride: n, epilogue: epilogue)
+        }
       }
       withOptional(bias) { bias in
         withOptional(records && activation != .none ? nil : residual) { run(bias, $0) }
@@ -53,7 +55,7 @@ public func linear(
     let through = pre.activationGradient(gradient, output: activated, activation)
     let dy = through.contiguous()
     var results: [Tensor?] = []
-    results.append(needed[0] ? CPU.product(dy.reshaped(m, n), ws).reshaped(xs.shape) : nil)
+    results.append(needed[0] ? CPU.product(dy.reshaped(m, n), ws.cast(to: .float32)).reshaped(xs.shape) : nil)
     results.append(needed[1] ? CPU.product(dy.reshaped(m, n).transposed(), xs.reshaped(m, k)) : nil)
     if hasBias { results.append(needed[2] ? dy.reshaped(m, n).sum(axes: [0]) : nil) }
     if needed.count > results.count { results.append(gradient) }
@@ -69,14 +71,31 @@ private func withOptional<Result>(_ tensor: Tensor?, _ body: (UnsafePointer<Floa
 extension Tensor {
   /// A weight [N, K] packed as the right factor [K, N]; kept where the storage is constant.
   func packedTransposed() -> PackedMatrix {
-    precondition(dtype == .float32, "packedTransposed: \(dtype.rawValue)")
-    return storage.derived("gemm.transposed \(shape)\(strides)@\(offset)") {
-      withExtendedLifetime(storage) {
+    storage.derived("gemm.transposed \(dtype) \(shape)\(strides)@\(offset)") {
+      withStridedFloats { source, rowStride, columnStride in
         PackedMatrix(
-          rows: shape[1], columns: shape[0],
-          source: UnsafePointer(storage.pointer.assumingMemoryBound(to: Float.self)) + offset,
-          rowStride: strides[1], columnStride: strides[0])
+          rows: shape[1], columns: shape[0], source: source, rowStride: columnStride, columnStride: rowStride)
       }
+    }
+  }
+
+  /// As `packedTransposed`, in bfloat16.
+  func packedTransposed16() -> PackedMatrix16 {
+    storage.derived("gemm.transposed16 \(dtype) \(shape)\(strides)@\(offset)") {
+      withStridedFloats { source, rowStride, columnStride in
+        PackedMatrix16(
+          rows: shape[1], columns: shape[0], source: source, rowStride: columnStride, columnStride: rowStride)
+      }
+    }
+  }
+
+  /// Calls `body` with a matrix's float32 elements and the strides of its two axes.
+  private func withStridedFloats<Result>(_ body: (UnsafePointer<Float>, Int, Int) -> Result) -> Result {
+    let source = detached.cast(to: .float32)
+    return withExtendedLifetime(source.storage) {
+      body(
+        UnsafePointer(source.storage.pointer.assumingMemoryBound(to: Float.self)) + source.offset,
+        source.strides[0], source.strides[1])
     }
   }
 

@@ -19,6 +19,7 @@ typedef struct {
 // reads in[i * in_step + offsets[t] + channel], all of them inside the image.
 typedef struct {
   size_t count, channels, taps;
+  size_t row_taps;                  // taps come in rows of so many that lie in_step apart; 0: they do not
   const ptrdiff_t *offsets;         // of each tap, in floats
   const size_t *kernel;             // of each tap, its row in the weights
   const float *in;

@@ -53,6 +53,10 @@ typedef struct {
   // all calls but the first start from it, all but the last leave their sum in it.
   float *partial;
   int is_first, is_last;
+  // For block16 alone: the panels (instead of b; k_total, k_offset, partial and segments are not used), and
+  // max(panel_width * k, m * (k + 2) / 2 + 32) floats of scratch, 64-byte aligned.
+  const uint16_t *b16;
+  float *scratch;
 } braid_gemm_block;
 
 typedef struct {
@@ -74,6 +78,12 @@ typedef struct {
   // Applies the epilogue (bias included) to a matrix in place of a product: C = residual + scale * act(X + bias).
   void (*epilogue)(size_t m, size_t n, const float *x, ptrdiff_t x_row, float *c, ptrdiff_t c_row,
                    const braid_epilogue *epilogue);
+  // The same with B in bfloat16, sums in float32. Where the machine multiplies bfloat16 (is_native16), A is rounded
+  // to it too; elsewhere B is widened. Panels as above with K rounded up to even; native ones hold pairs of rows,
+  // panel[(k / 2 * width + column) * 2 + k % 2].
+  void (*block16)(const braid_gemm_block *block);
+  void (*pack16)(size_t k, size_t columns, const float *b, ptrdiff_t row, ptrdiff_t column_stride, uint16_t *out);
+  int is_native16;
 } braid_gemm_kernels;
 
 void braid_fill_gemm_base(braid_gemm_kernels *table);

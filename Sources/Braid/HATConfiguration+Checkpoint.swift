@@ -44,7 +44,10 @@ extension HATConfiguration {
       channels: channels, depths: depths, heads: bias[1], window: window,
       compressRatio: channels / compressed[0],
       squeezeFactor: channels / squeezed[0], scale: scale)
-    overlapRatio = Double(overlapWindow - window) / Double(window)
+    // A quarter more where rounding would lose a pixel.
+    let grown = Double(overlapWindow - window)
+    let ratio = grown / Double(window)
+    overlapRatio = (Double(window) * ratio).rounded(.down) == grown ? ratio : (grown + 0.25) / Double(window)
     mlpRatio = hidden[0] / channels
     self.features = features[0]
   }

@@ -3,13 +3,15 @@ import BraidVision
 
 /// From descriptions to models.
 enum RestorationArchitecture {
-  /// The model that a description names, without values.
+  /// The model that a description names, without values; throws where the description makes no sense.
   static func model(for description: ModelDescription, source: String) throws -> any RestorationModel {
-    if description.architecture == Bicubic.architecture {
-      let scale = description.configuration["scale"]?.integerValue ?? 0
-      guard (1...16).contains(scale) else { throw ModelError.unrecognizedArchitecture(path: source) }
-      return Bicubic(scale: scale)
+    guard description.architecture == Bicubic.architecture else {
+      return try RestorationModelFile.model(for: description, source: source)
     }
-    throw ModelError.weightsMissing(name: description.architecture, file: nil, origin: nil)
+    let scale = description.configuration["scale"]?.integerValue ?? 0
+    guard (1...16).contains(scale) else {
+      throw RestorationModelFile.Failure.configuration(source: source, reason: "scale \(scale)")
+    }
+    return Bicubic(scale: scale)
   }
 }

@@ -7,7 +7,9 @@ struct BraidCommand: AsyncParsableCommand {
     commandName: "braid",
     abstract: "Restores images with hybrid sequence models, on a plain CPU.",
     version: BraidVersion.text,
-    subcommands: [RestoreCommand.self, EvaluateCommand.self, ModelsCommand.self, DoctorCommand.self])
+    subcommands: [
+      RestoreCommand.self, EvaluateCommand.self, TrainCommand.self, ModelsCommand.self, DoctorCommand.self,
+    ])
 }
 
 extension AsyncParsableCommand {

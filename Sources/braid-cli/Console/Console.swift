@@ -42,6 +42,14 @@ final class Console: Sendable {
     print(text, to: .standardOutput)
   }
 
+  /// Figures of a running job: a line on standard error, or the event.
+  func metrics(_ text: String, _ fields: [(String, JSONValue)]) {
+    if isJSON { return event("metrics", fields) }
+    if isQuiet { return }
+    clear()
+    print(text, to: .standardError)
+  }
+
   /// How a batch ended; a line on standard error.
   func summary(_ text: String) {
     clear()

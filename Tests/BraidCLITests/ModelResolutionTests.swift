@@ -106,6 +106,7 @@ import Testing
       #"{"architecture":"contrast","configuration":{"channels":0,"heads":0}}"#,
       #"{"architecture":"bicubic","configuration":{"scale":-1}}"#, #"{"architecture":1}"#, "[", "",
     ]
+    try braid.write("a.png")
     for (index, text) in texts.enumerated() {
       let path = braid.folder + "/hostile\(index).safetensors"
       try SafetensorsWriter.write(
@@ -114,7 +115,7 @@ import Testing
         try RestorationModelRequest(model: path).load(from: store(braid))
       }
       let run = try braid("restore", "a.png", "-o", "b.png", "--model", path)
-      #expect(run.status == 65 || run.status == 66, "\(text): \(run.status) \(run.errors)")
+      #expect(run.status == 65, "\(text): \(run.status) \(run.errors)")
     }
   }
 

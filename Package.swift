@@ -75,7 +75,7 @@ let package = Package(
     .testTarget(
       name: "BraidCheckpointTests", dependencies: ["BraidCheckpoint", "BraidTestSupport"],
       resources: [.copy("Fixtures")]),
-    .testTarget(name: "BraidMixersTests", dependencies: ["BraidMixers", "BraidTestSupport"]),
+    .testTarget(name: "BraidMixersTests", dependencies: ["BraidMixers", "BraidNN", "BraidTestSupport"]),
     .testTarget(name: "BraidTrainingTests", dependencies: ["BraidTraining", "BraidNN", "BraidTestSupport"]),
     .testTarget(
       name: "BraidVisionTests", dependencies: ["BraidVision", "BraidTraining", "BraidTestSupport"],

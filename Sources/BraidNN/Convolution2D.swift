@@ -23,10 +23,11 @@ public struct Convolution2D: Sendable {
     self.groups = groups
   }
 
-  /// [B, H, W, inputs] to [B, H', W', outputs].
-  public func callAsFunction(_ x: Tensor, activation: Activation = .none) -> Tensor {
+  /// [B, H, W, inputs] to [B, H', W', outputs]; the residual, of the output's shape, is added last.
+  public func callAsFunction(_ x: Tensor, activation: Activation = .none, residual: Tensor? = nil) -> Tensor {
     conv2d(
       x, weight.value, bias: bias?.value, stride: stride, padding: padding, groups: groups,
-      activation: activation)
+      activation: activation,
+      residual: residual)
   }
 }

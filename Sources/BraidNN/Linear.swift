@@ -14,8 +14,8 @@ public struct Linear: Sendable {
       bias ? scope.parameter("bias", [outputs], init: initializer == nil ? .fanIn(inputs) : .zeros) : nil
   }
 
-  /// [..., inputs] to [..., outputs].
-  public func callAsFunction(_ x: Tensor, activation: Activation = .none) -> Tensor {
-    linear(x, weight.value, bias: bias?.value, activation: activation)
+  /// [..., inputs] to [..., outputs]; the residual, of the output's shape, is added last.
+  public func callAsFunction(_ x: Tensor, activation: Activation = .none, residual: Tensor? = nil) -> Tensor {
+    linear(x, weight.value, bias: bias?.value, activation: activation, residual: residual)
   }
 }

@@ -126,6 +126,9 @@ public enum Memory {
 /// Memory that the system refused.
 public struct MemoryError: Error, Equatable, CustomStringConvertible {
   public let requestedBytes: Int
+
+  public init(requestedBytes: Int) { self.requestedBytes = requestedBytes }
+
   public var description: String {
     "the system refused \(requestedBytes / 1_048_576) MiB of memory; use a smaller tile or segment"
   }

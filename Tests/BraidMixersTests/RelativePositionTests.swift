@@ -1,21 +1,27 @@
-import BraidMixers
+import BraidTensor
 import Testing
 
-@Suite struct RelativePositionTests {
-  @Test(arguments: [1, 2, 7, 16])
-  func windowTablesCoverTheBias(window: Int) {
-    let table = RelativePosition.index(window: window)
-    let side = 2 * window - 1
-    #expect(Set(table) == Set(0..<Int64(side * side)))
-    // A position and itself: the centre.
-    for i in 0..<window * window { #expect(table[i * window * window + i] == Int64(side * side / 2)) }
-  }
+@testable import BraidMixers
 
-  @Test func overlappingTablesAreThePublishedOnes() {
-    let table = RelativePosition.overlappingIndex(window: 16, overlapWindow: 24)
-    #expect(table.count == 256 * 576)
-    #expect(table.min() == -880 && table.max() == 640)
-    // Counted from the end where negative, they cover the bias table of 39 x 39.
-    #expect(Set(table).count == 1521 && Set(table.map { ($0 % 1521 + 1521) % 1521 }).count == 1521)
+@Suite struct RelativePositionTests {
+  @Test(arguments: [(2, 3), (4, 6), (8, 12)])
+  func tablesOfPositionsAreThoseOfTheOperations(_ window: Int, _ overlap: Int) {
+    var g = Philox(seed: 3)
+    func gathered(_ values: [Float], _ index: [Int]) -> [Float] {
+      (0..<2).flatMap { head in index.map { values[$0 * 2 + head] } }
+    }
+    let side = 2 * window - 1
+    let table = Tensor.normal([side * side, 2], using: &g)
+    let index = RelativePosition.index(window: window).map(Int.init)
+    #expect(relativePositionBias(table, window: window).floats == gathered(table.floats, index))
+
+    let wide = window + overlap - 1
+    let overlapTable = Tensor.normal([wide * wide, 2], using: &g)
+    let overlapIndex = RelativePosition.overlappingIndex(window: window, overlapWindow: overlap).map {
+      (Int($0) % (wide * wide) + wide * wide) % (wide * wide)
+    }
+    #expect(Set(overlapIndex).count == wide * wide)
+    let bias = overlappingPositionBias(overlapTable, window: window, overlapWindow: overlap)
+    #expect(bias.floats == gathered(overlapTable.floats, overlapIndex))
   }
 }

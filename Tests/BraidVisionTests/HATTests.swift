@@ -48,4 +48,28 @@ import Testing
     #expect(HAT(.large(scale: 2)).parameters.parameterCount == 40_698_863)
     #expect(HAT(.large(scale: 3)).parameters.parameterCount == 40_883_503)
   }
+
+  @Test(arguments: [(48, 40), (72, 104), (16, 16), (8, 24)])
+  func tilesInStepGiveTheUntiledResult(_ height: Int, _ width: Int) throws {
+    let model = HAT(HATTests.tiny)
+    model.parameters.initialize(seed: 3)
+    var g = Philox(seed: 5)
+    for parameter in model.parameters.parameters where parameter.key.contains("bias") {
+      parameter.assign(.normal(parameter.shape, standardDeviation: 0.2, using: &g))
+    }
+    model.parameters.freeze()
+    let image = Tensor.uniform([1, height, width, 3], using: &g)
+    let whole = withoutGradient { model(image) }
+    var shares: [Double] = []
+    // So little memory that tiles are as small as they get and the maps are spilled.
+    let tiled = try model.runExactly(image: image, memoryBudget: 1) { shares.append($0) }
+    #expect(relativeError(tiled, whole) < 1e-5)
+    #expect(shares == shares.sorted() && shares.last == 1)
+    let roomy = try model.runExactly(image: image, memoryBudget: 1 << 30) { _ in }
+    #expect(relativeError(roomy, whole) < 1e-5)
+    struct Stop: Error {}
+    #expect(throws: Stop.self) {
+      try model.runExactly(image: image, memoryBudget: 1) { _ in throw Stop() }
+    }
+  }
 }

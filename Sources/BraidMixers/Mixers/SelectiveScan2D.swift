@@ -77,8 +77,8 @@ public struct SelectiveScan2D: Sendable {
     output = Linear(scope("out_proj"), inputs: inner, outputs: c.channels, bias: false)
   }
 
-  /// [B, H, W, C] to the same.
-  public func callAsFunction(_ x: Tensor) -> Tensor {
+  /// [B, H, W, C] to the same; the residual is added last.
+  public func callAsFunction(_ x: Tensor, residual: Tensor? = nil) -> Tensor {
     let (inner, rank, states) = (configuration.innerChannels, configuration.stepRank, configuration.stateSize)
     let k = SelectiveScan2D.directions
     let parts = input(x).split(into: 2, axis: -1)
@@ -94,6 +94,6 @@ public struct SelectiveScan2D: Sendable {
     let scanned = selectiveScan2D(
       u, steps: steps, decay: -logDecay.value.exp(), inputs: byDirection[1], outputs: byDirection[2],
       skip: skip.value, stepBias: stepBias.value.reshaped(k * inner))
-    return output(norm(scanned) * parts[1].silu())
+    return output(norm(scanned) * parts[1].silu(), residual: residual)
   }
 }

@@ -27,11 +27,12 @@ public struct WindowAttention: Sendable {
   }
 
   /// [B, H, W, C] to the same; H and W are multiples of the window. Along an axis with a shift, the map is rolled by
-  /// it and the windows that wrap around the border are masked into their parts.
-  public func callAsFunction(_ x: Tensor, shift: (y: Int, x: Int) = (0, 0)) -> Tensor {
-    output(
-      windowAttention(
-        projection(x), heads: heads, window: window, shift: shift, biasTable: biasTable.value))
+  /// it and the windows that wrap around the border are masked into their parts. The residual is added last.
+  public func callAsFunction(_ x: Tensor, shift: (y: Int, x: Int) = (0, 0), residual: Tensor? = nil) -> Tensor
+  {
+    let attended = windowAttention(
+      projection(x), heads: heads, window: window, shift: shift, biasTable: biasTable.value)
+    return output(attended, residual: residual)
   }
 }
 
@@ -58,11 +59,10 @@ public struct OverlappingWindowAttention: Sendable {
     output = Linear(scope("proj"), inputs: channels, outputs: channels)
   }
 
-  /// [B, H, W, C] to the same; H and W are multiples of the window.
-  public func callAsFunction(_ x: Tensor) -> Tensor {
-    output(
-      overlappingWindowAttention(
-        projection(x), heads: heads, window: window, overlapWindow: overlapWindow, biasTable: biasTable.value)
-    )
+  /// [B, H, W, C] to the same; H and W are multiples of the window. The residual is added last.
+  public func callAsFunction(_ x: Tensor, residual: Tensor? = nil) -> Tensor {
+    let attended = overlappingWindowAttention(
+      projection(x), heads: heads, window: window, overlapWindow: overlapWindow, biasTable: biasTable.value)
+    return output(attended, residual: residual)
   }
 }

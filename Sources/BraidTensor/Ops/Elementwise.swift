@@ -176,4 +176,31 @@ extension Tensor {
   public static func / (a: Float, b: Tensor) -> Tensor { b.reciprocal() * a }
   public static func += (a: inout Tensor, b: Tensor) { a = a + b }
   public static func *= (a: inout Tensor, b: Tensor) { a = a * b }
+
+  /// self + features weights, in one pass, for maps [B, ..., C] and weights [B, 1, ..., 1, C].
+  public func addingScaled(_ features: Tensor, by weights: Tensor) -> Tensor {
+    let (batch, channels) = (shape[0], shape[-1])
+    precondition(
+      features.shape == shape && weights.elementCount == batch * channels && weights.rank == rank,
+      "addingScaled: \(shape) + \(features.shape) by \(weights.shape)")
+    if Autograd.isRecording, [self, features, weights].contains(where: { $0.requiresGradient }) {
+      return self + features * weights
+    }
+    let rows = elementCount / Swift.max(1, batch * channels)
+    let math = CPU.kernels.pointee.math
+    return read { x in
+      features.read { f in
+        weights.read { w in
+          Tensor.build(shape) { y in
+            parallelRanges(batch * rows, minimum: Swift.max(1, 16_384 / channels)) { range in
+              for row in range {
+                let at = row * channels
+                math.multiply_add(f + at, w + row / rows * channels, x + at, y + at, channels)
+              }
+            }
+          }
+        }
+      }
+    }
+  }
 }

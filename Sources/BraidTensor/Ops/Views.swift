@@ -16,6 +16,10 @@ extension Tensor {
     return copy
   }
 
+  /// Overwrites this view's elements, in place and for every view of the storage, with those of a tensor of its shape
+  /// and type. Nothing is recorded.
+  public func overwrite(with source: Tensor) { CPU.copyStrided(from: source.detached, to: detached) }
+
   /// The elements under another shape of as many elements; one size may be -1 and follows from the others. A view
   /// of a contiguous tensor, a copy of another.
   public func reshaped(_ newShape: Shape) -> Tensor {

@@ -71,10 +71,10 @@ struct ContrastBlock: Sendable {
 
   /// [B, H, W, C] to the same; H and W are multiples of the window.
   func callAsFunction(_ t: Tensor) -> Tensor {
-    var x = t + pointwise(convolution(t, activation: .gelu))
-    x = x + attention(norms[0](x), shift: (shift, shift))
-    x = x + scan(norms[1](x))
-    return x + contract(expand(norms[2](x), activation: .gelu))
+    var x = pointwise(convolution(t, activation: .gelu), residual: t)
+    x = attention(norms[0](x), shift: (shift, shift), residual: x)
+    x = scan(norms[1](x), residual: x)
+    return contract(expand(norms[2](x), activation: .gelu), residual: x)
   }
 }
 
@@ -120,7 +120,7 @@ public struct Contrast: RestorationModel {
     let features = head(c.fold == 1 ? image : image.pixelUnshuffled(c.fold))
     var x = features
     for block in blocks { x = block(x) }
-    let residual = tail(body(x) + features).pixelShuffled(c.scale * c.fold)
+    let residual = tail(body(x, residual: features)).pixelShuffled(c.scale * c.fold)
     if c.scale == 1 { return image + residual }
     return residual
       + image.detached.resized(

@@ -65,7 +65,7 @@ public struct HAT: RestorationModel {
     let x = head(image - Tensor(HAT.mean))
     var t = embedNorm(x)
     for group in groups { t = group(t) }
-    return reconstruct(body(norm(t)) + x)
+    return reconstruct(body(norm(t), residual: x))
   }
 
   /// From the features of the body to the image.

@@ -43,7 +43,10 @@ struct HATFeedForward: Sendable {
     second = Linear(scope("fc2"), inputs: c.channels * c.mlpRatio, outputs: c.channels)
   }
 
-  func callAsFunction(_ x: Tensor) -> Tensor { second(first(x, activation: .gelu)) }
+  /// t + W2 GELU(W1 x)
+  func callAsFunction(_ x: Tensor, residual t: Tensor) -> Tensor {
+    second(first(x, activation: .gelu), residual: t)
+  }
 }
 
 /// Hybrid attention block: window attention and channel attention side by side, then a feed-forward layer.
@@ -71,15 +74,12 @@ struct HybridAttentionBlock: Sendable {
     let u = norm1(t)
     let features = convolution.features(u)
     let weights = convolution.attention.weights(means: features.mean(axes: [1, 2], keepingAxes: true))
-    return feed(combine(t, attention(u, shift: (shift, shift)), features, weights))
+    let attended = attention(u, shift: (shift, shift), residual: t)
+    return feed(attended.addingScaled(features, by: weights * convolutionScale))
   }
 
-  /// t + attention + 0.01 weights features
-  func combine(_ t: Tensor, _ attended: Tensor, _ features: Tensor, _ weights: Tensor) -> Tensor {
-    t + attended + features * (weights * convolutionScale)
-  }
-
-  func feed(_ t: Tensor) -> Tensor { t + feedForward(norm2(t)) }
+  /// t plus its feed-forward layer.
+  func feed(_ t: Tensor) -> Tensor { feedForward(norm2(t), residual: t) }
 }
 
 /// Overlapping cross-attention block: queries of a window look at the keys of a larger one around it.
@@ -98,8 +98,8 @@ struct OverlappingAttentionBlock: Sendable {
   }
 
   func callAsFunction(_ t: Tensor) -> Tensor {
-    let attended = t + attention(norm1(t))
-    return attended + feedForward(norm2(attended))
+    let attended = attention(norm1(t), residual: t)
+    return feedForward(norm2(attended), residual: attended)
   }
 }
 
@@ -121,6 +121,6 @@ struct ResidualHybridAttentionGroup: Sendable {
   func callAsFunction(_ t: Tensor) -> Tensor {
     var x = t
     for block in blocks { x = block(x) }
-    return convolution(overlapping(x)) + t
+    return convolution(overlapping(x), residual: t)
   }
 }

@@ -9,7 +9,8 @@ PREFIX ?= /usr/local
 PYTHON ?= python3
 # One set of flags for command and tests, so that neither rebuilds what the other built.
 FLAGS  := -c release -Xswiftc -enable-testing
-BRAID  = $(shell $(SWIFT) build $(FLAGS) --show-bin-path)/braid
+BIN     = $(shell $(SWIFT) build $(FLAGS) --show-bin-path)
+BRAID   = $(BIN)/braid
 OUT    ?= out
 
 PACKAGES := libpng-dev libjpeg-dev libwebp-dev libtiff-dev libkissfft-dev pkg-config
@@ -37,17 +38,19 @@ deps:
 build: deps
 	$(SWIFT) build $(FLAGS) --product braid
 
-demo: build
+demo: deps
+	$(SWIFT) build $(FLAGS) --product make-sample
+	$(SWIFT) build $(FLAGS) --product restore-example
 	@mkdir -p $(OUT)
-	$(BRAID) sample -o $(OUT)/sample.png --overwrite --quiet
-	$(BRAID) demo --input $(OUT)/sample.png -o $(OUT)
+	$(BIN)/make-sample $(OUT)
+	$(BIN)/restore-example $(OUT)/scene-noisy.png $(OUT)/scene.png $(OUT)
 
 test: deps
 	$(SWIFT) build $(FLAGS) --product braid
 	$(SWIFT) test $(FLAGS)
 
 lint:
-	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Benchmarks
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Examples datasets
 
 bench: build
 	$(PYTHON) Benchmarks/bench.py --braid $(BRAID)

@@ -15,7 +15,6 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
   ],
   targets: [
@@ -54,12 +53,12 @@ let package = Package(
         "BraidTensor", "BraidNN", "BraidCheckpoint", "BraidMixers", "BraidTraining", "BraidVision",
         "CBraidModels",
       ]),
+    .executableTarget(name: "restore-example", dependencies: ["Braid"], path: "Examples/Restore"),
     .executableTarget(
       name: "braid-cli",
       dependencies: [
         "Braid",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
       ]),
     // Makes the sample picture of the demo; not a product.
     .executableTarget(name: "make-sample", dependencies: ["BraidVision"], path: "datasets/make-sample"),

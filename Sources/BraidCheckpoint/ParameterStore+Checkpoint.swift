@@ -2,7 +2,7 @@ import BraidNN
 import BraidTensor
 
 extension ParameterStore {
-  /// Takes all values from a checkpoint, as float32: strict both ways, derived tables checked where present.
+  /// Takes all values from a checkpoint: strict both ways, derived tables checked where present.
   ///
   /// - Parameters:
   ///   - storedAs: a type that the weights are rounded to before use (bfloat16, say); nil keeps them.
@@ -27,7 +27,9 @@ extension ParameterStore {
     for parameter in parameters {
       let value = tensors[parameter.key]!
       let rounded = storedAs.map { value.cast(to: $0) } ?? value
-      parameter.assign(rounded.cast(to: .float32))
+      // Products read weights of 16 bits as they are; everything else computes with float32 values.
+      let isFactor = parameter.key.hasSuffix("weight") && [2, 4].contains(parameter.shape.rank)
+      parameter.assign(isFactor && storedAs == .bfloat16 ? rounded : rounded.cast(to: .float32))
     }
   }
 }

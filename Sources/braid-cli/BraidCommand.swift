@@ -8,7 +8,8 @@ struct BraidCommand: AsyncParsableCommand {
     abstract: "Restores images with hybrid sequence models, on a plain CPU.",
     version: BraidVersion.text,
     subcommands: [
-      RestoreCommand.self, EvaluateCommand.self, TrainCommand.self, ModelsCommand.self, DoctorCommand.self,
+      RestoreCommand.self, EvaluateCommand.self, TrainCommand.self, BenchCommand.self, ModelsCommand.self,
+      DoctorCommand.self,
     ])
 }
 

@@ -29,6 +29,7 @@ extension Tensor {
     _ operation: StaticString, _ output: Tensor, inputs: [Tensor],
     backward: @escaping (_ gradient: Tensor, _ needed: [Bool]) -> [Tensor?]
   ) -> Tensor {
+    OperationClock.tick(operation)
     guard inputs.contains(where: { $0.gradientSource != nil }), Autograd.isRecording else {
       return output.detached
     }
@@ -45,6 +46,7 @@ extension Tensor {
     _ operation: StaticString, _ outputs: [Tensor], inputs: [Tensor],
     backward: @escaping (_ gradients: [Tensor?], _ needed: [Bool]) -> [Tensor?]
   ) -> [Tensor] {
+    OperationClock.tick(operation)
     guard inputs.contains(where: { $0.gradientSource != nil }), Autograd.isRecording else {
       return outputs.map(\.detached)
     }

@@ -119,7 +119,10 @@ private func convolve(
   let argument = CPU.convolve(
     geometry, direction, xs, ws, bias: bias?.detached, residual: isSplit ? nil : residual?.detached,
     activation: isSplit ? .none : activation, shape: shape)
-  if !records { return argument }
+  if !records {
+    OperationClock.tick("convolution")
+    return argument
+  }
   let activated = argument.activated(by: activation)
   var output = activated
   if isSplit, let residual { output = withoutGradient { activated + residual.detached } }

@@ -187,6 +187,7 @@ extension Tensor {
       return self + features * weights
     }
     let rows = elementCount / Swift.max(1, batch * channels)
+    defer { OperationClock.tick("addingScaled") }
     let math = CPU.kernels.pointee.math
     return read { x in
       features.read { f in

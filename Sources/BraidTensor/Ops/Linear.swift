@@ -46,7 +46,10 @@ public func linear(
       }
     }
   }
-  if !records { return argument }
+  if !records {
+    OperationClock.tick("linear")
+    return argument
+  }
   let hasBias = bias != nil
   let pre = argument
   let activated = pre.activated(by: activation)

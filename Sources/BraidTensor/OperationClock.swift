@@ -25,6 +25,9 @@ public enum OperationClock {
     isRunning.store(true, ordering: .relaxed)
   }
 
+  /// Leaves out the time since the last operation, in which none ran.
+  public static func skip() { state.withLock { $0.last = now } }
+
   /// Ends the measurement; the operations by falling time.
   public static func stop() -> [Entry] {
     isRunning.store(false, ordering: .relaxed)

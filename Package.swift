@@ -31,21 +31,27 @@ let package = Package(
     // Pictures in memory: libpng and libjpeg report errors by longjmp, which Swift must not see.
     .target(name: "CBraidImage", dependencies: ["CPNG", "CJPEG", "CWebP", "CTIFF"]),
 
+    // Files that appear whole or not at all; the table of unfinished ones is C, for signal handlers.
+    .target(name: "CBraidFiles"),
+    .target(name: "BraidFiles", dependencies: ["CBraidFiles"]),
+
     // Swift.
     .target(name: "BraidTensor", dependencies: ["CBraidKernels", "CKissFFT"]),
     .target(name: "BraidNN", dependencies: ["BraidTensor"]),
     .target(
       name: "BraidCheckpoint",
       dependencies: [
-        "BraidTensor", "BraidNN", .product(name: "OrderedCollections", package: "swift-collections"),
+        "BraidFiles", "BraidTensor", "BraidNN",
+        .product(name: "OrderedCollections", package: "swift-collections"),
       ]),
     .target(name: "BraidMixers", dependencies: ["BraidTensor", "BraidNN"]),
-    .target(name: "BraidTraining", dependencies: ["BraidTensor", "BraidNN", "BraidCheckpoint"]),
+    .target(
+      name: "BraidTraining", dependencies: ["BraidFiles", "BraidTensor", "BraidNN", "BraidCheckpoint"]),
     .target(
       name: "BraidVision",
       dependencies: [
         "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining",
-        "CBraidImage",
+        "BraidFiles", "CBraidImage",
       ]),
     .target(
       name: "Braid",
@@ -57,7 +63,7 @@ let package = Package(
     .executableTarget(
       name: "braid-cli",
       dependencies: [
-        "Braid",
+        "Braid", "BraidFiles",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     // Makes the sample picture of the demo; not a product.

@@ -1,3 +1,5 @@
+import BraidFiles
+
 /// Why a checkpoint cannot be read, matched or written.
 public enum CheckpointError: Error, Equatable, CustomStringConvertible {
   /// No such file or folder.
@@ -66,4 +68,9 @@ private func shown(_ text: String) -> String { text.escapedForTerminal }
 func abbreviated(_ items: [String], limit: Int) -> String {
   guard items.count > limit else { return items.joined(separator: ", ") }
   return items.prefix(limit).joined(separator: ", ") + " and \(items.count - limit) more"
+}
+
+extension CheckpointError {
+  /// The failure to write a file as an error of checkpoints.
+  init(_ failure: FileFailure) { self = .unwritable(path: failure.path, reason: failure.reason) }
 }

@@ -1,4 +1,4 @@
-import Foundation
+import BraidFiles
 
 extension MetricLog {
   /// Draws all logged figures over the steps as a PNG at `path`: one panel a figure, losses logarithmic.
@@ -11,10 +11,8 @@ extension MetricLog {
         title: name, series: [.init(name: name, x: points.map(\.0), y: points.map(\.1))],
         isLogarithmic: name == "loss")
     }
-    do {
-      try Data(CurvePlot(panels: panels).png()).write(to: URL(fileURLWithPath: path), options: .atomic)
-    } catch {
-      throw TrainingError.cannotWrite(path: path)
-    }
+    let file = try AtomicFile(path) { _ in TrainingError.cannotWrite(path: path) }
+    try CurvePlot(panels: panels).png().withUnsafeBytes { try file.write($0) }
+    try file.commit()
   }
 }

@@ -1,3 +1,4 @@
+import BraidFiles
 import Foundation
 import Testing
 
@@ -128,6 +129,6 @@ import Testing
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 1)
     TemporaryFiles.removeAll()
     #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
-    #expect(throws: ImageError.self) { try file.commit() }
+    #expect(throws: FileFailure.self) { try file.commit() }
   }
 }

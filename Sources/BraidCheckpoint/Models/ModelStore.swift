@@ -1,3 +1,4 @@
+import BraidFiles
 import BraidTensor
 
 #if canImport(FoundationEssentials)
@@ -149,10 +150,10 @@ public struct ModelStore: Sendable {
       throw CheckpointError.unwritable(path: folder, reason: "the folder cannot be made")
     }
     let path = "\(folder)/\(name).\(suffix)"
-    let copy = try AtomicFile(path)
+    let copy = try AtomicFile(path) { CheckpointError($0) }
     try copy.write(region.bytes)
     try copy.commit()
-    let digest = try AtomicFile("\(folder)/\(name).sha256")
+    let digest = try AtomicFile("\(folder)/\(name).sha256") { CheckpointError($0) }
     try digest.write("\(SHA256.hexDigest(region.bytes))  \(name).\(suffix)\n")
     try digest.commit()
     for other in others where other != path { try? FileManager.default.removeItem(atPath: other) }

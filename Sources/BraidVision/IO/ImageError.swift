@@ -1,3 +1,5 @@
+import BraidFiles
+
 /// Why a picture was not read or written.
 ///
 /// Every case carries the path, or a description such as "<bytes>" for data from memory.
@@ -48,5 +50,15 @@ public enum ImageError: Error, Equatable, Sendable, CustomStringConvertible {
     case .cannotWrite(let path, let reason):
       "\(path): cannot be written: \(reason)"
     }
+  }
+}
+
+extension ImageError {
+  /// The failure to write a file as an error of pictures.
+  init(_ failure: FileFailure) {
+    self =
+      failure.step == .create
+      ? .cannotCreate(path: failure.path, reason: failure.reason)
+      : .cannotWrite(path: failure.path, reason: failure.reason)
   }
 }

@@ -1,3 +1,4 @@
+import BraidFiles
 import CBraidImage
 import Glibc
 
@@ -210,10 +211,4 @@ public enum ImageReader {
       }
     }
   }
-}
-
-/// The system's text for an error number, in lower case as part of a sentence.
-func systemMessage(_ code: Int32) -> String {
-  let text = strerror(code).map { String(cString: $0) } ?? "error \(code)"
-  return text.prefix(1).lowercased() + text.dropFirst()
 }

@@ -1,3 +1,4 @@
+import BraidFiles
 import CBraidImage
 
 /// Writes pictures as PNG, JPEG or NPY; a file appears whole or not at all.
@@ -30,7 +31,7 @@ public enum ImageWriter {
         path: path, reason: "the extension names no format; use .png, .jpg or .npy")
     }
     // Opened before the encoding, which may take a while, so that a bad path is told at once.
-    let file = try AtomicFile(path)
+    let file = try AtomicFile(path) { ImageError($0) }
     var notes: [String] = []
     switch format {
     case .npy:

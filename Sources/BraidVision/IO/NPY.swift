@@ -1,10 +1,11 @@
+import BraidFiles
 import Glibc
 
 /// NumPy's array files: float32 in C order is written; float32, float64, uint8 and uint16 are read.
 public enum NPY {
   /// Writes `values` with `shape` to `path`, whole or not at all; throws `ImageError`.
   public static func write(_ values: [Float], shape: [Int], to path: String) throws {
-    let file = try AtomicFile(path)
+    let file = try AtomicFile(path) { ImageError($0) }
     try write(values, shape: shape, to: file)
     try file.commit()
   }

@@ -72,13 +72,6 @@ braid_image_status braid_jpeg_write(const void *pixels, const braid_image_info *
                                     const braid_image_metadata *metadata, int quality, int full_colour,
                                     braid_blob *output, char *message);
 
-// A table of the temporary files that exist now, so that a signal handler can remove them.
-// Returns the file's slot, or -1 where the table is full or the path too long.
-int braid_temporary_add(const char *path);
-void braid_temporary_remove(int slot);
-// Unlinks every file in the table. Safe in a signal handler.
-void braid_temporary_unlink_all(void);
-
 // The libraries behind it, one after the other: the name and version of library `index`, or NULL past the last.
 // The texts stay valid.
 const char *braid_image_library_name(int index);

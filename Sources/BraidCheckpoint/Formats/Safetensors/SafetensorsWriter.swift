@@ -1,3 +1,4 @@
+import BraidFiles
 import BraidTensor
 import OrderedCollections
 
@@ -36,7 +37,7 @@ public enum SafetensorsWriter {
     let order = items.indices.sorted {
       (-items[$0].type.byteCount, $0) < (-items[$1].type.byteCount, $1)
     }
-    let file = try AtomicFile(path)
+    let file = try AtomicFile(path) { CheckpointError($0) }
     let text = header(order.map { items[$0] }, metadata)
     try withUnsafeBytes(of: UInt64(text.utf8.count).littleEndian) { try file.write($0) }
     try file.write(text)

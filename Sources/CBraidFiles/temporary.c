@@ -1,7 +1,8 @@
 #include <stdatomic.h>
+#include <string.h>
 #include <unistd.h>
 
-#include "common.h"
+#include "braid_files.h"
 
 // Fixed storage: a signal handler may neither lock nor allocate.
 enum { SLOTS = 64, PATH_BYTES = 4096, EMPTY = 0, FILLING = 1, LIVE = 2 };

@@ -1,4 +1,4 @@
-import CBraidImage
+import CBraidFiles
 import Glibc
 import Synchronization
 
@@ -14,10 +14,17 @@ public final class AtomicFile {
   private var slot: Int32 = -1
   private var descriptor: Int32
 
-  /// Opens a temporary file beside `path`; throws `ImageError.cannotCreate`.
-  public init(_ path: String) throws {
-    func refuse(_ reason: String) -> ImageError { .cannotCreate(path: path, reason: reason) }
+  private let failure: (FileFailure) -> any Error
+
+  /// Opens a temporary file beside `path`.
+  ///
+  /// - Parameter failure: the error to throw for what goes wrong, here and later.
+  public init(_ path: String, failure: @escaping (FileFailure) -> any Error = { $0 }) throws {
+    func refuse(_ reason: String) -> any Error {
+      failure(FileFailure(step: .create, path: path, reason: reason))
+    }
     self.path = path
+    self.failure = failure
     guard !path.isEmpty, !path.utf8.contains(0) else { throw refuse("not a file name") }
     var status = stat()
     var mode: mode_t = 0o666
@@ -65,7 +72,7 @@ public final class AtomicFile {
 
   deinit { discard() }
 
-  /// Appends bytes; throws `ImageError.cannotWrite`, after which nothing is left of the file.
+  /// Appends bytes; where that fails nothing is left of the file.
   public func write(_ bytes: UnsafeRawBufferPointer) throws {
     precondition(descriptor >= 0, "AtomicFile.write after commit")
     var offset = 0
@@ -79,13 +86,19 @@ public final class AtomicFile {
     }
   }
 
-  /// Makes the file durable and gives it its name; throws `ImageError.cannotWrite`.
+  /// Appends text in UTF-8.
+  public func write(_ text: String) throws {
+    var text = text
+    try text.withUTF8 { try write(UnsafeRawBufferPointer($0)) }
+  }
+
+  /// Makes the file durable and gives it its name.
   public func commit() throws {
     precondition(descriptor >= 0, "AtomicFile.commit twice")
     guard let temporary else {
       let result = close(descriptor)
       descriptor = -1
-      if result != 0 { throw ImageError.cannotWrite(path: path, reason: systemMessage(errno)) }
+      if result != 0 { throw failed(errno) }
       return
     }
     if fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP { throw failed(errno) }
@@ -97,9 +110,9 @@ public final class AtomicFile {
     self.temporary = nil
   }
 
-  private func failed(_ code: Int32) -> ImageError {
+  private func failed(_ code: Int32) -> any Error {
     discard()
-    return .cannotWrite(path: path, reason: systemMessage(code))
+    return failure(FileFailure(step: .write, path: path, reason: systemMessage(code)))
   }
 
   private func discard() {
@@ -113,10 +126,4 @@ public final class AtomicFile {
   }
 
   private static let counter = Atomic<Int>(0)
-}
-
-/// The temporary files that exist at this moment.
-public enum TemporaryFiles {
-  /// Removes all of them; may be called in a signal handler.
-  public static func removeAll() { braid_temporary_unlink_all() }
 }

@@ -92,7 +92,9 @@ public struct Contrast: RestorationModel {
 
   public var scale: Int { configuration.scale }
   public var sizeMultiple: Int { configuration.window * configuration.fold }
-  /// The scans reach across the map, but fade: beyond this their share is below one part in 255.
+  /// The scans reach across the whole map but fade. With this overlap, tiles of 64 to 192 pixels differ from the untiled
+  /// result by 0.1 to 0.25 of an 8-bit step in the root mean square, and by 2.5 to 4.2 steps at single pixels (measured
+  /// with contrast-s-denoise on a 321 x 481 picture).
   public var receptiveRadius: Int? { 32 * configuration.fold }
   public var bytesPerPixel: Int {
     let body = configuration.channels * 4 * 24 / (configuration.fold * configuration.fold)

@@ -25,4 +25,15 @@ import Testing
     let after = ImageQuality.psnr(restored.reshaped(clean.shape), clean)
     #expect(after > before + gain)
   }
+
+  @Test func theUpscalerBeatsBicubicInterpolation() async throws {
+    let scene = SampleScene.render(width: 128, height: 96)
+    let small = BicubicResize.resize(scene, scale: 0.5)
+    let model = try RestorationModelRequest(scale: 2).load().model
+    let restored = try await RestorePipeline(model).run(small)
+    let before = try ImageQuality.psnr(
+      BicubicResize.resize(small, scale: 2), scene, cropBorder: 2, yChannel: true)
+    let after = try ImageQuality.psnr(restored, scene, cropBorder: 2, yChannel: true)
+    #expect(after > before + 0.5)
+  }
 }

@@ -29,8 +29,9 @@ public enum RestorationModelFile {
     let entries =
       [("name", name)] + card.elements.map { ($0.key, $0.value) }
       + [("parameters", String(model.parameters.parameterCount))]
-    let description = try ModelDescription(
-      architecture: type(of: model).architecture, configuration: try configuration(of: model),
+    let configuration = try configuration(of: model)
+    let description = ModelDescription(
+      architecture: type(of: model).architecture, configuration: configuration,
       card: .object(entries.map { .init(name: $0.0, value: .string($0.1)) }))
     try SafetensorsWriter.write(tensors, description: description, to: path) { _, _ in .float16 }
   }

@@ -139,7 +139,7 @@ import Testing
     let whole = try samples(0)
     #expect(try samples(1) == whole)
     #expect(try samples(2) == whole)
-    if HAT(tiny(scale: 2)) is any ExactlyTiledModel {
+    do {
       #expect(zip(try samples(3), whole).allSatisfy { abs($0 - $1) < 1.01 / 255 })
     }
     let wrong = try braid("restore", "a.png", "-o", "w.png", "--model", "tiny.safetensors", "--scale", "3")

@@ -44,7 +44,7 @@ let package = Package(
         "BraidFiles", "BraidTensor", "BraidNN",
         .product(name: "OrderedCollections", package: "swift-collections"),
       ]),
-    .target(name: "BraidMixers", dependencies: ["BraidTensor", "BraidNN"]),
+    .target(name: "BraidMixers", dependencies: ["BraidTensor", "BraidNN", "BraidCheckpoint"]),
     .target(
       name: "BraidTraining", dependencies: ["BraidFiles", "BraidTensor", "BraidNN", "BraidCheckpoint"]),
     .target(

@@ -30,6 +30,9 @@ public final class Storage: @unchecked Sendable {
     if owner == nil { Memory.deallocate(pointer, byteCount) }
   }
 
+  /// Whether the bytes may be changed: they are Braid's own and not constant.
+  var isWritable: Bool { owner == nil && !isConstant }
+
   /// Whether the bytes never change again, so that values derived from them may be kept.
   public var isConstant: Bool {
     get { constant.load(ordering: .relaxed) }

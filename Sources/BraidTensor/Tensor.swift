@@ -3,7 +3,7 @@
 /// Operations return new tensors; `reshape`, `transposed`, slices and broadcasts return views. Row-major. A
 /// shape mistake is a programmer error and stops with a message that names the operation and the shapes.
 public struct Tensor: @unchecked Sendable {
-  public let storage: Storage
+  public private(set) var storage: Storage
   public let shape: Shape
   /// Distance between neighbours along each axis, in elements.
   public let strides: [Int]
@@ -20,6 +20,11 @@ public struct Tensor: @unchecked Sendable {
     self.strides = strides ?? shape.contiguousStrides
     self.offset = offset
     self.dtype = dtype
+  }
+
+  /// Whether no other tensor holds the storage, so that it may be written in place.
+  mutating func isSoleOwner() -> Bool {
+    gradientSource == nil && storage.isWritable && isKnownUniquelyReferenced(&storage)
   }
 
   public var device: Device { storage.device }

@@ -1,0 +1,41 @@
+import BraidNN
+import Foundation
+
+/// The mixers by name, for configurations and for the conformance tests.
+public enum MixerRegistry {
+  /// One mixer, with its type erased.
+  public struct Entry: Sendable {
+    public let name: String
+    public let type: any SequenceMixer.Type
+    /// The mixer that a JSON configuration describes.
+    public let make: @Sendable (ParameterScope, Data) throws -> any SequenceMixer
+
+    init<Mixer: SequenceMixer>(_ type: Mixer.Type) {
+      name = type.name
+      self.type = type
+      make = { scope, json in
+        let configuration: Mixer.Configuration
+        do {
+          configuration = try JSONDecoder().decode(Mixer.Configuration.self, from: json)
+        } catch {
+          throw MixerError.configuration(mixer: Mixer.name, reason: "\(error)")
+        }
+        return try Mixer(scope, configuration)
+      }
+    }
+  }
+
+  /// All mixers; a new one is one line here.
+  public static let entries: [Entry] = [
+    Entry(GatedShortConvolution.self)
+  ]
+
+  /// The mixer of that name.
+  /// - Throws: `MixerError.unknownMixer`.
+  public static func entry(_ name: String) throws -> Entry {
+    guard let entry = entries.first(where: { $0.name == name }) else {
+      throw MixerError.unknownMixer(name: name, known: entries.map(\.name))
+    }
+    return entry
+  }
+}

@@ -1,6 +1,6 @@
 // The one dispatch table of Braid's CPU kernels.
 //
-// A family of kernels (gemm, conv, math, norm, attention, scan, image, fourier) has
+// A family of kernels (gemm, block, conv, math, norm, attention, scan, image, fourier) has
 //   include/braid_<family>.h      the struct of function pointers, each with shapes and meaning
 //   base/<family>.c               portable C: braid_fill_<family>_base sets every pointer
 //   avx2/<family>.c avx512/<family>.c   override what is faster there (empty files elsewhere than x86-64)
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "braid_attention.h"
+#include "braid_block.h"
 #include "braid_conv.h"
 #include "braid_fourier.h"
 #include "braid_gemm.h"
@@ -30,6 +31,7 @@ typedef struct {
   braid_math_kernels math;
   braid_norm_kernels norm;
   braid_attention_kernels attention;
+  braid_block_kernels block;
   braid_scan_kernels scan;
   braid_image_kernels image;
   braid_fourier_kernels fourier;

@@ -27,7 +27,8 @@ public enum MixerRegistry {
 
   /// All mixers; a new one is one line here.
   public static let entries: [Entry] = [
-    Entry(GatedShortConvolution.self)
+    Entry(GatedShortConvolution.self),
+    Entry(Mamba.self),
   ]
 
   /// The mixer of that name.

@@ -7,11 +7,11 @@ public struct Linear: Sendable {
 
   public init(
     _ scope: ParameterScope, inputs: Int, outputs: Int, bias: Bool = true,
-    init initializer: Initializer? = nil
+    init initializer: Initializer? = nil, biasInit: Initializer? = nil
   ) {
     weight = scope.parameter("weight", [outputs, inputs], init: initializer ?? .fanIn(inputs))
-    self.bias =
-      bias ? scope.parameter("bias", [outputs], init: initializer == nil ? .fanIn(inputs) : .zeros) : nil
+    let start = biasInit ?? (initializer == nil ? .fanIn(inputs) : .zeros)
+    self.bias = bias ? scope.parameter("bias", [outputs], init: start) : nil
   }
 
   /// [..., inputs] to [..., outputs]; the residual, of the output's shape, is added last.

@@ -1,6 +1,5 @@
 import BraidNN
 import BraidTensor
-import Foundation
 
 /// A selective state-space model that scans a map in four directions: along rows and columns, forwards and
 /// backwards; the four outputs are added.
@@ -53,25 +52,9 @@ public struct SelectiveScan2D: Sendable {
       "x_proj_weight", [k, c.stepRank + 2 * c.stateSize, inner], init: .fanIn(inner))
     let bound = 1 / Float(c.stepRank).squareRoot()
     stepWeight = scope.parameter("dt_projs_weight", [k, inner, c.stepRank], init: .uniform(-bound...bound))
-    // Step sizes start log-uniform in [0.001, 0.1]; the bias is their inverse softplus.
     stepBias = scope.parameter(
-      "dt_projs_bias", [k, inner],
-      init: .custom { shape, generator in
-        let low = log(0.001)
-        let high = log(0.1)
-        return Tensor(
-          (0..<shape.elementCount).map { _ in
-            let step = exp(low + (high - low) * Double(generator.uniform()))
-            return Float(step + log(-expm1(-step)))
-          }, shape: shape)
-      })
-    // A starts at -1, -2, ... -N for every channel (S4D-real).
-    let states = c.stateSize
-    logDecay = scope.parameter(
-      "A_logs", [k * inner, states],
-      init: .custom { shape, _ in
-        Tensor((0..<shape.elementCount).map { Float(log(Double($0 % states + 1))) }, shape: shape)
-      })
+      "dt_projs_bias", [k, inner], init: .inverseSoftplus(logUniform: 0.001...0.1))
+    logDecay = scope.parameter("A_logs", [k * inner, c.stateSize], init: .logarithmsOfStateIndex)
     skip = scope.parameter("Ds", [k * inner], init: .ones)
     norm = LayerNorm(scope("out_norm"), channels: inner)
     output = Linear(scope("out_proj"), inputs: inner, outputs: c.channels, bias: false)

@@ -29,6 +29,8 @@ public enum MixerRegistry {
   public static let entries: [Entry] = [
     Entry(GatedShortConvolution.self),
     Entry(Mamba.self),
+    Entry(GroupedQueryAttention.self),
+    Entry(MultiHeadLatentAttention.self),
   ]
 
   /// The mixer of that name.

@@ -10,8 +10,11 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
   var causal = false
   var window: Int?
   var bias: [Int]?
+  var always = 0
+  var cap: Float?
+  var sinks = false
   var testDescription: String {
-    "\(batch) x \(queries) x \(keys), heads \(heads)/\(keyHeads), \(d)/\(dv), causal \(causal), window \(window ?? 0)"
+    "\(batch) x \(queries) x \(keys), heads \(heads)/\(keyHeads), \(d)/\(dv), causal \(causal), window \(window ?? 0) \(always) cap \(cap ?? 0)"
   }
 }
 
@@ -32,6 +35,17 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
     .init(batch: 2, queries: 1, keys: 33, heads: 2, keyHeads: 1, d: 64, dv: 64, bias: [2, 2, 1, 33]),
     .init(queries: 1, keys: 50, heads: 2, keyHeads: 1, d: 8, dv: 8, causal: true, window: 9),
     .init(queries: 17, keys: 17, heads: 2, keyHeads: 2, d: 8, dv: 8, causal: true, bias: [2, 17, 1]),
+    .init(queries: 21, keys: 37, heads: 2, keyHeads: 1, d: 8, dv: 5, causal: true, cap: 1.5, sinks: true),
+    .init(queries: 50, keys: 333, heads: 2, keyHeads: 2, d: 8, dv: 8, bias: [2, 50, 333], cap: 2),
+    .init(
+      queries: 1, keys: 777, heads: 3, keyHeads: 1, d: 20, dv: 12, bias: [3, 1, 777], cap: 2, sinks: true),
+    .init(
+      queries: 400, keys: 400, heads: 1, keyHeads: 1, d: 8, dv: 8, causal: true, window: 37, always: 5,
+      sinks: true),
+    .init(queries: 90, keys: 700, heads: 2, keyHeads: 1, d: 8, dv: 8, causal: true, window: 300, always: 350),
+    .init(queries: 1, keys: 700, heads: 2, keyHeads: 1, d: 8, dv: 8, causal: true, window: 90, always: 3),
+    .init(queries: 1, keys: 300, heads: 12, keyHeads: 1, d: 72, dv: 64, causal: true),
+    .init(queries: 5, keys: 2, heads: 1, keyHeads: 1, d: 8, dv: 8, causal: true, sinks: true),
   ]
 
   @Test(arguments: KernelLevel.available, cases)
@@ -52,7 +66,9 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
     let problem = AttentionShape(
       batch: shape.batch, queries: shape.queries, keys: shape.keys, heads: shape.heads,
       keyHeads: shape.keyHeads,
-      width: shape.d, valueWidth: shape.dv, scale: 0.4, causal: shape.causal, window: shape.window)
+      width: shape.d, valueWidth: shape.dv, scale: 0.4, causal: shape.causal, window: shape.window,
+      always: shape.always, softCap: shape.cap ?? 0)
+    let sinks = shape.sinks ? tensor([shape.heads]) : nil
     let output = Tensor.full(gradient.shape, .nan)
     let lse = Tensor.full([shape.batch, shape.heads, shape.queries], .nan)
     let (dq, dk, dv) = (Tensor.zeros(q.shape), Tensor.zeros(k.shape), Tensor.zeros(v.shape))
@@ -65,7 +81,8 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
     withExtendedLifetime((q, k, v, dense, gradient)) {
       CPU.attention(
         problem, queries: HeadRows(q), keys: HeadRows(k), values: HeadRows(v), bias: added,
-        output: output.mutablePointer, lse: lse.mutablePointer, kernels: level.kernels)
+        sinks: sinks.map { UnsafePointer($0.mutablePointer) }, output: output.mutablePointer,
+        lse: lse.mutablePointer, kernels: level.kernels)
       CPU.attentionGradient(
         problem, queries: HeadRows(q), keys: HeadRows(k), values: HeadRows(v), bias: added,
         output: output.mutablePointer, lse: lse.mutablePointer, gradient: gradient.mutablePointer,
@@ -96,9 +113,10 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
           bias: { i, j in
             let end = i + shape.keys - shape.queries
             if shape.causal && j > end { return -.infinity }
-            if let window = shape.window, j <= end - window { return -.infinity }
+            if let window = shape.window, j <= end - window, j >= shape.always { return -.infinity }
             return bf.map { Double($0[((b * shape.heads + h) * shape.queries + i) * shape.keys + j]) } ?? 0
-          }, scale: 0.4, gradient: rows(gf, shape.queries, shape.heads, h, shape.dv))
+          }, scale: 0.4, gradient: rows(gf, shape.queries, shape.heads, h, shape.dv),
+          cap: shape.cap.map(Double.init), sink: sinks.map { Double($0.floats[h]) } ?? -.infinity)
         func add(
           _ from: [[Double]], _ to: inout [Double], _ length: Int, _ heads: Int, _ head: Int, _ width: Int
         ) {
@@ -134,6 +152,17 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
           scaledDotProductAttention($0[0], $0[1], $0[2], bias: $0[3])
         } < 5e-3)
     }
+  }
+
+  @Test func gradientsOfCapAndSinks() {
+    var numbers = TestNumbers(61)
+    func tensor(_ shape: Shape) -> Tensor { Tensor(numbers.floats(shape.elementCount), shape: shape) }
+    let (q, k, v) = (tensor([2, 6, 4, 5]), tensor([2, 9, 2, 5]), tensor([2, 9, 2, 3]))
+    #expect(
+      gradientError([q, k, v, tensor([4]), tensor([4, 6, 9])]) {
+        scaledDotProductAttention(
+          $0[0], $0[1], $0[2], bias: $0[4], causal: true, window: 4, always: 2, softCap: 0.8, sinks: $0[3])
+      } < 5e-3)
   }
 
   @Test func viewsNeedNoCopy() {

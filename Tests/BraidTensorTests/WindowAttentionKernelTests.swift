@@ -8,10 +8,11 @@ import Testing
 struct NaiveAttention {
   var output: [[Double]] = []
   var dq, dk, dv, dbias: [[Double]]
+  var dsink = 0.0
 
   init(
     q: [[Double]], k: [[Double]], v: [[Double]], bias: (Int, Int) -> Double, scale: Double,
-    gradient: [[Double]]
+    gradient: [[Double]], cap: Double? = nil, sink: Double = -.infinity
   ) {
     let (n, m) = (q.count, k.count)
     dq = q.map { $0.map { _ in 0 } }
@@ -19,20 +20,24 @@ struct NaiveAttention {
     dv = v.map { $0.map { _ in 0 } }
     dbias = Array(repeating: Array(repeating: 0, count: m), count: n)
     for i in 0..<n {
-      let scores = (0..<m).map { j in scale * zip(q[i], k[j]).reduce(0) { $0 + $1.0 * $1.1 } + bias(i, j) }
-      let most = scores.max()!
+      let plain = (0..<m).map { j in scale * zip(q[i], k[j]).reduce(0) { $0 + $1.0 * $1.1 } }
+      let slopes = plain.map { s in cap.map { 1 - tanh(s / $0) * tanh(s / $0) } ?? 1 }
+      let scores = plain.enumerated().map { j, s in (cap.map { $0 * tanh(s / $0) } ?? s) + bias(i, j) }
+      let most = max(scores.max()!, sink)
       let e = scores.map { most == -.infinity ? 0 : exp($0 - most) }
-      let total = e.reduce(0, +)
+      let atSink = most == -.infinity ? 0 : exp(sink - most)
+      let total = e.reduce(0, +) + atSink
       let p = e.map { total == 0 ? 0 : $0 / total }
       output.append(v[0].indices.map { c in (0..<m).reduce(0) { $0 + p[$1] * v[$1][c] } })
       let dp = (0..<m).map { j in zip(gradient[i], v[j]).reduce(0) { $0 + $1.0 * $1.1 } }
       let mean = zip(p, dp).reduce(0) { $0 + $1.0 * $1.1 }
+      dsink -= total == 0 ? 0 : atSink / total * mean
       for j in 0..<m {
         let ds = p[j] * (dp[j] - mean)
         dbias[i][j] = ds
         for c in q[i].indices {
-          dq[i][c] += scale * ds * k[j][c]
-          dk[j][c] += scale * ds * q[i][c]
+          dq[i][c] += scale * ds * slopes[j] * k[j][c]
+          dk[j][c] += scale * ds * slopes[j] * q[i][c]
         }
         for c in v[j].indices { dv[j][c] += p[j] * gradient[i][c] }
       }

@@ -24,8 +24,11 @@ struct AttentionShape: Sendable {
   var scale: Float
   /// Query i sees key j where j <= i + keys - queries.
   var causal: Bool
-  /// Query i sees key j where j > i + keys - queries - window.
+  /// Query i sees key j where j > i + keys - queries - window, or j < always.
   var window: Int?
+  var always = 0
+  /// Scores s become cap tanh(s / cap); 0 for none.
+  var softCap: Float = 0
 
   /// Queries that share a key head.
   var group: Int { heads / keyHeads }
@@ -48,17 +51,19 @@ extension CPU {
   ///
   /// - Parameters:
   ///   - output: [batch, queries, heads, valueWidth].
+  ///   - sinks: [heads], scores that take part in the softmax and have no value; or nil.
   ///   - lse: [batch, heads, queries], what the gradient recomputes the probabilities from.
   static func attention(
     _ shape: AttentionShape, queries: HeadRows, keys: HeadRows, values: HeadRows, bias: AttentionBias?,
-    output: UnsafeMutablePointer<Float>, lse: UnsafeMutablePointer<Float>?,
+    sinks: UnsafePointer<Float>? = nil, output: UnsafeMutablePointer<Float>,
+    lse: UnsafeMutablePointer<Float>?,
     kernels table: braid_kernels = kernels.pointee
   ) {
     let kernels = table.attention
     if shape.queries == 1 && shape.group <= 8 {
       return attentionOfOne(
-        shape, queries: queries, keys: keys, values: values, bias: bias, output: output, lse: lse,
-        kernels: table)
+        shape, queries: queries, keys: keys, values: values, bias: bias, sinks: sinks, output: output,
+        lse: lse, kernels: table)
     }
     let panel = kernels.panel
     let (d, dv) = (shape.width, shape.valueWidth)
@@ -111,17 +116,20 @@ extension CPU {
         block.scratch = floats[4]
         for i in 0..<rows { offsets[0][i] = (from + i) * queries.lengthStride }
         kernels.transpose(queries.start(image, head), offsets[0], rows, d, 1, floats[0], rows)
-        floats[1].update(repeating: -.infinity, count: rows)
-        floats[2].update(repeating: 0, count: rows)
+        // A sink is a key that has been seen already.
+        floats[1].update(repeating: sinks.map { $0[head] * log2OfE } ?? -.infinity, count: rows)
+        floats[2].update(repeating: sinks == nil ? 0 : 1, count: rows)
         floats[3].update(repeating: 0, count: rows * width)
-        block.first = 1
+        block.scores.cap = shape.softCap * log2OfE
+        block.first = sinks == nil ? 1 : 0
         for index in 0..<blocks {
           let first = index * step
           let n = Swift.min(step, shape.keys - first)
           block.scores.above = shape.causal ? shape.above + from - first : .max
           block.scores.below = shape.window == nil ? .min : shape.below + from - first
+          block.scores.always = Swift.min(n, Swift.max(0, shape.always - first))
           if shape.causal && rows - 1 + block.scores.above < 0 { continue }
-          if shape.window != nil && block.scores.below >= n { continue }
+          if shape.window != nil && block.scores.always == 0 && block.scores.below >= n { continue }
           let operands =
             packed + ((image * shape.keyHeads + head / shape.group) * blocks + index) * blockFloats
           block.scores.n = n
@@ -147,13 +155,16 @@ extension CPU {
   /// `attention` of a single position, which reads keys and values in place: packing would cost more than the work.
   private static func attentionOfOne(
     _ shape: AttentionShape, queries: HeadRows, keys: HeadRows, values: HeadRows, bias: AttentionBias?,
-    output: UnsafeMutablePointer<Float>, lse: UnsafeMutablePointer<Float>?, kernels table: braid_kernels
+    sinks: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, lse: UnsafeMutablePointer<Float>?,
+    kernels table: braid_kernels
   ) {
     let kernels = table.attention
     let (d, dv, rows) = (shape.width, shape.valueWidth, shape.group)
     // The last position: it sees all keys, or those of its window.
     let start = Swift.max(0, shape.keys - (shape.window ?? shape.keys))
-    let blocks = keyBlocks(shape.keys - start).map { $0.lowerBound + start..<$0.upperBound + start }
+    let always = Swift.min(shape.always, start)
+    let blocks =
+      keyBlocks(always) + keyBlocks(shape.keys - start).map { $0.lowerBound + start..<$0.upperBound + start }
     let factor = shape.scale * log2OfE
     parallelFor(shape.batch * shape.keyHeads) { task in
       let (image, keyHead) = task.quotientAndRemainder(dividingBy: shape.keyHeads)
@@ -167,18 +178,21 @@ extension CPU {
             BRAID_UNARY_AFFINE, queries.start(image, head + r), floats[0] + r * d, d, factor, 0)
           offsets[0][r] = r * dv
         }
-        floats[1].update(repeating: -.infinity, count: rows)
-        floats[2].update(repeating: 0, count: rows)
+        for r in 0..<rows {
+          floats[1][r] = sinks.map { $0[head + r] * log2OfE } ?? -.infinity
+          floats[2][r] = sinks == nil ? 0 : 1
+        }
         floats[3].update(repeating: 0, count: rows * padded(dv, kernels.panel))
+        var first = sinks == nil
         for range in blocks where !range.isEmpty {
-          let first = range.lowerBound
+          defer { first = false }
+          let from = range.lowerBound
           kernels.forward_few(
-            floats[0], rows, keys.start(image, keyHead) + first * keys.lengthStride, keys.lengthStride,
-            values.start(image, keyHead) + first * values.lengthStride, values.lengthStride, range.count, d,
-            dv,
-            bias.map { $0.base + image * $0.batchStride + head * $0.headStride + first },
-            bias?.headStride ?? 0,
-            log2OfE, first == start ? 1 : 0, floats[1], floats[2], floats[3], floats[4])
+            floats[0], rows, keys.start(image, keyHead) + from * keys.lengthStride, keys.lengthStride,
+            values.start(image, keyHead) + from * values.lengthStride, values.lengthStride, range.count, d,
+            dv, bias.map { $0.base + image * $0.batchStride + head * $0.headStride + from },
+            bias?.headStride ?? 0, log2OfE, shape.softCap * log2OfE, first ? 1 : 0, floats[1], floats[2],
+            floats[3], floats[4])
         }
         let at = image * shape.heads + head
         kernels.finish(
@@ -233,6 +247,8 @@ extension CPU {
           scores.bias_scale = log2OfE
           scores.above = shape.above
           scores.below = shape.below
+          scores.always = shape.always
+          scores.cap = shape.softCap * log2OfE
           let pair = image * shape.heads + head
           workspace.add(
             operands, queryOffsets: queryOffsets, outputOffsets: outputOffsets, dqOffsets: dqOffsets,

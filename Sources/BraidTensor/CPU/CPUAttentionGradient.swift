@@ -29,7 +29,7 @@ struct AttentionGradientWorkspace {
       keys * width, keys * valueWidth,  // gradients of keys and values
       rows * d, rows * width, rows * dv, rows * valueWidth,  // queries and output gradients, both ways
       rows, rows * width,  // delta, gradient of queries
-      2 * rows * Int(BRAID_ATTENTION_KEYS),
+      3 * rows * Int(BRAID_ATTENTION_KEYS),
     ]
   }
 
@@ -106,7 +106,8 @@ struct AttentionGradientWorkspace {
         }
         if scores.below != .min {
           block.scores.below = scores.below + from - first
-          if block.scores.below >= range.count { continue }
+          block.scores.always = Swift.min(range.count, Swift.max(0, Int(scores.always) - first))
+          if block.scores.always == 0 && block.scores.below >= range.count { continue }
         }
         block.scores.n = range.count
         block.scores.keys = UnsafePointer(floats[0] + at * d)

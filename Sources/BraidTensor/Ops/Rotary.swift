@@ -1,7 +1,7 @@
 import Foundation
 
 /// Which pairs of channels a rotary embedding turns.
-public enum RotaryForm: String, Sendable, Hashable, CaseIterable {
+public enum RotaryForm: String, Codable, Sendable, Hashable, CaseIterable {
   /// Channel i with channel i + half, for i < half (GPT-NeoX, Llama in Hugging Face: "rotate_half").
   case halves
   /// Channel 2 i with channel 2 i + 1 (RoFormer, GPT-J).

@@ -26,8 +26,12 @@ typedef struct {
   float bias_scale;
   // Optional: masks[r] is NULL or n numbers added to row r, in units of log 2.
   const float *const *masks;
+  // Scores s become cap tanh(s / cap) before bias and masks, in units of log 2; 0 for none.
+  float cap;
   // Key j takes part in row r where below <= j - r <= above; PTRDIFF_MIN and PTRDIFF_MAX for no limit.
   ptrdiff_t below, above;
+  // The first `always` keys take part whatever `below` says.
+  size_t always;
 } braid_attention_scores;
 
 typedef struct {
@@ -52,7 +56,7 @@ typedef struct {
                                  // to be scaled by the softmax scale (dq, dk)
   float *dbias;                  // optional, [rows][dbias_stride]: gradient of the (natural) scores, added to
   size_t dbias_stride;
-  float *scratch;                // 2 * rows * BRAID_ATTENTION_KEYS
+  float *scratch;                // 3 * rows * BRAID_ATTENTION_KEYS
 } braid_attention_backward_block;
 
 typedef struct {
@@ -68,12 +72,12 @@ typedef struct {
   void (*pack_rows)(const float *base, const ptrdiff_t *offsets, size_t n, size_t d, float *out);
   void (*forward)(const braid_attention_block *block);
   // One position's query heads (rows <= 8 that share keys and values) against n <= BRAID_ATTENTION_KEYS keys, read
-  // in place: key j at keys + j * key_stride. queries [rows][d], scaled by (softmax scale) log2(e); bias as in
-  // braid_attention_scores; maximum, total, output as in braid_attention_block.
+  // in place: key j at keys + j * key_stride. queries [rows][d], scaled by (softmax scale) log2(e); bias and cap as
+  // in braid_attention_scores; maximum, total, output as in braid_attention_block.
   void (*forward_few)(const float *queries, size_t rows, const float *keys, ptrdiff_t key_stride,
                       const float *values, ptrdiff_t value_stride, size_t n, size_t d, size_t dv,
-                      const float *bias, size_t bias_stride, float bias_scale, int first, float *maximum,
-                      float *total, float *output, float *scratch);
+                      const float *bias, size_t bias_stride, float bias_scale, float cap, int first,
+                      float *maximum, float *total, float *output, float *scratch);
   // Row i of out = output[i] / total[i] (zeros where total is 0); lse (optional) [rows] as the backward wants it.
   void (*finish)(const float *output, const float *maximum, const float *total, size_t rows, size_t dv,
                  float *out, const ptrdiff_t *offsets, float *lse);

@@ -22,6 +22,7 @@ static void fill(braid_kernels *table, braid_level level) {
   BRAID_FAMILY(norm)
   BRAID_FAMILY(attention)
   BRAID_FAMILY(scan)
+  BRAID_FAMILY(delta)
   BRAID_FAMILY(image)
   BRAID_FAMILY(fourier)
 #undef BRAID_FAMILY

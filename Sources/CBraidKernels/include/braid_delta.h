@@ -27,14 +27,15 @@ typedef struct {
   // For the gradient, or NULL: the states before each chunk [ceil(length / chunk), keys, values], and what each
   // value differs by from its prediction, [length, values].
   float *saved_states, *saved_errors;
-  float *workspace;            // `workspace(keys, values)` floats
+  float *workspace;            // `workspace(keys, values)` floats, or `gradient_workspace`; 3 keys for `steps`
 } braid_delta_forward;
 
 typedef struct {
-  const float *d_o;            // rows of o_row
+  const float *d_o;
   const float *d_final_state;  // [keys, values], or NULL for zeros
-  float *dq, *dk, *dv, *dbeta; // rows as those of q, k, v and beta
-  float *dg;                   // rows of g_row; not read nor written without decay
+  float *dq, *dk, *dv, *dbeta;
+  float *dg;                   // NULL without decay
+  ptrdiff_t d_o_row, dq_row, dk_row, dv_row, dbeta_row, dg_row;
   float *d_initial_state;      // [keys, values]
   int accumulates;             // whether dq and dk are added to: several heads share a q and k
 } braid_delta_gradient;
@@ -45,7 +46,7 @@ typedef struct {
   void (*forward)(const braid_delta_forward *head);
   // Reads saved_states and saved_errors; o, initial_state and final_state are not read.
   void (*backward)(const braid_delta_forward *head, const braid_delta_gradient *gradient);
-  // As forward, step by step: for one or a few steps. Saves nothing and needs no workspace.
+  // As forward, step by step: for one or a few steps. Saves nothing.
   void (*steps)(const braid_delta_forward *head);
 } braid_delta_kernels;
 

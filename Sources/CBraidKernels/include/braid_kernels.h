@@ -1,6 +1,6 @@
 // The one dispatch table of Braid's CPU kernels.
 //
-// A family of kernels (gemm, block, conv, math, norm, attention, scan, image, fourier) has
+// A family of kernels (gemm, block, conv, math, norm, attention, scan, delta, image, fourier) has
 //   include/braid_<family>.h      the struct of function pointers, each with shapes and meaning
 //   base/<family>.c               portable C: braid_fill_<family>_base sets every pointer
 //   avx2/<family>.c avx512/<family>.c   override what is faster there (empty files elsewhere than x86-64)
@@ -14,6 +14,7 @@
 #include "braid_attention.h"
 #include "braid_block.h"
 #include "braid_conv.h"
+#include "braid_delta.h"
 #include "braid_fourier.h"
 #include "braid_gemm.h"
 #include "braid_image.h"
@@ -33,6 +34,7 @@ typedef struct {
   braid_attention_kernels attention;
   braid_block_kernels block;
   braid_scan_kernels scan;
+  braid_delta_kernels delta;
   braid_image_kernels image;
   braid_fourier_kernels fourier;
 } braid_kernels;

@@ -1,0 +1,41 @@
+import BraidCheckpoint
+import BraidNN
+import BraidSpeech
+import BraidTensor
+import BraidTestSupport
+import Foundation
+import Testing
+
+@Suite struct MambAttentionTests {
+  static let cases:
+    [(name: String, configuration: MambAttention.Configuration, count: Int?, tolerance: Double)] = [
+      ("mambattention_tiny", MambAttention.Configuration(channels: 16, blocks: 1), nil, 1e-5),
+      ("mambattention", MambAttention.Configuration(), 2_325_841, 1e-4),
+    ]
+
+  @Test(arguments: cases.indices) func agreesWithReference(_ index: Int) throws {
+    let (name, configuration, count, tolerance) = Self.cases[index]
+    let folder = Bundle.module.url(forResource: "Fixtures/\(name)", withExtension: nil)!
+    let fixture = try ReferenceFixture(folder)
+    let store = ParameterStore()
+    let model = try MambAttention(store.root, configuration)
+    let weights = Dictionary(uniqueKeysWithValues: fixture.weights().map { ($0.key, $0.value) })
+    #expect(Set(store.parameters.map(\.key)) == Set(weights.keys))
+    for parameter in store.parameters { parameter.assign(try #require(weights[parameter.key])) }
+    store.freeze()
+    if let count { #expect(store.parameterCount == count) }
+    let input = try fixture.data.tensor("input")
+    let output = model.enhanced(input.reshaped(1, input.elementCount))
+    let error = relativeError(output.reshaped(input.shape), try fixture.data.tensor("output"))
+    #expect(error <= tolerance)
+    print(name, error)
+  }
+
+  @Test func silenceStaysSilent() throws {
+    let store = ParameterStore()
+    let model = try MambAttention(store.root, MambAttention.Configuration(channels: 8, blocks: 1, heads: 2))
+    store.initialize(seed: 1)
+    store.freeze()
+    #expect(model.enhanced(.zeros([1, 1234])).floats == [Float](repeating: 0, count: 1234))
+  }
+}

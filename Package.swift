@@ -11,6 +11,7 @@ let package = Package(
     .library(name: "BraidMixers", targets: ["BraidMixers"]),
     .library(name: "BraidTraining", targets: ["BraidTraining"]),
     .library(name: "BraidVision", targets: ["BraidVision"]),
+    .library(name: "BraidSpeech", targets: ["BraidSpeech"]),
     .executable(name: "braid", targets: ["braid-cli"]),
   ],
   dependencies: [
@@ -53,11 +54,12 @@ let package = Package(
         "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining",
         "BraidFiles", "CBraidImage",
       ]),
+    .target(name: "BraidSpeech", dependencies: ["BraidTensor", "BraidNN", "BraidMixers"]),
     .target(
       name: "Braid",
       dependencies: [
         "BraidTensor", "BraidNN", "BraidCheckpoint", "BraidMixers", "BraidTraining", "BraidVision",
-        "CBraidModels",
+        "BraidSpeech", "CBraidModels",
       ]),
     .executableTarget(name: "restore-example", dependencies: ["Braid"], path: "Examples/Restore"),
     .executableTarget(
@@ -84,6 +86,10 @@ let package = Package(
     .testTarget(name: "BraidTrainingTests", dependencies: ["BraidTraining", "BraidNN", "BraidTestSupport"]),
     .testTarget(
       name: "BraidVisionTests", dependencies: ["BraidVision", "BraidTraining", "BraidTestSupport"],
+      resources: [.copy("Fixtures")]),
+    .testTarget(
+      name: "BraidSpeechTests",
+      dependencies: ["BraidSpeech", "BraidNN", "BraidCheckpoint", "BraidTestSupport"],
       resources: [.copy("Fixtures")]),
     .testTarget(name: "BraidCLITests", dependencies: ["Braid", "BraidTestSupport"]),
   ],

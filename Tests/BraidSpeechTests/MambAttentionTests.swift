@@ -28,7 +28,6 @@ import Testing
     let output = model.enhanced(input.reshaped(1, input.elementCount))
     let error = relativeError(output.reshaped(input.shape), try fixture.data.tensor("output"))
     #expect(error <= tolerance)
-    print(name, error)
   }
 
   @Test func silenceStaysSilent() throws {

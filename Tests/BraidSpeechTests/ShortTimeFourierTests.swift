@@ -32,6 +32,9 @@ import Testing
       }
     }
     #expect(relativeError(spectra.floats, expected) < 1e-6)
+    let (magnitude, phase) = transform.polarSpectra(x, gains: [1, 1], compression: 1)
+    let polar = Tensor.stacked([magnitude * phase.cosine(), magnitude * phase.sine()], axis: -1)
+    #expect(relativeError(polar.floats, expected) < 1e-6)
     #expect(relativeError(transform.signals(spectra, length: length), x) < 1e-6)
     #expect(
       spectra.sliced(axis: 1, 0..<1).selected(axis: -1, 1).floats.allSatisfy { $0 == 0 && $0.sign == .plus })

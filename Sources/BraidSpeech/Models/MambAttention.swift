@@ -89,20 +89,25 @@ public struct MambAttention: Sendable {
   ///
   /// Each signal is scaled to unit mean square on the way in, and back on the way out.
   public func enhanced(_ signals: Tensor) -> Tensor {
-    let length = signals.shape[1]
-    let level = signals.squared().mean(axes: [1], keepingAxes: true).squareRoot()
-    // A silent signal stays silent.
-    let gain = level + level.equal(Tensor(0))
-    let spectra = transform.spectra(signals / gain)
-    let (re, im) = (spectra.selected(axis: -1, 0), spectra.selected(axis: -1, 1))
-    let size = (re.squared() + im.squared()).squareRoot()
-    let (clean, real, imaginary) = self(
-      magnitude: size.power(configuration.compression), phase: arctangent(im, re))
+    let (batch, length) = (signals.shape[0], signals.shape[1])
+    let gains = signals.read { samples in
+      (0..<batch).map { row in
+        let energy = (row * length..<(row + 1) * length).reduce(0.0) {
+          $0 + Double(samples[$1]) * Double(samples[$1])
+        }
+        // A silent signal stays silent.
+        return energy > 0 ? (Double(length) / energy).squareRoot() : 1
+      }
+    }
+    let (size, angle) = transform.polarSpectra(
+      signals, gains: gains, compression: Double(configuration.compression))
+    let (clean, real, imaginary) = self(magnitude: size, phase: angle)
     let radius = (real.squared() + imaginary.squared()).squareRoot()
     let origin = radius.equal(Tensor(0))
     let scale = clean.power(1 / configuration.compression) / (radius + origin)
     // The angle of the origin is 0.
     let enhanced = Tensor.stacked([(real + origin) * scale, imaginary * scale], axis: -1)
-    return transform.signals(enhanced, length: length) * gain
+    return transform.signals(enhanced, length: length)
+      / Tensor(gains.map { Float($0) }, shape: [batch, 1])
   }
 }

@@ -82,7 +82,9 @@ let package = Package(
     .testTarget(
       name: "BraidCheckpointTests", dependencies: ["BraidCheckpoint", "BraidTestSupport"],
       resources: [.copy("Fixtures")]),
-    .testTarget(name: "BraidMixersTests", dependencies: ["BraidMixers", "BraidNN", "BraidTestSupport"]),
+    .testTarget(
+      name: "BraidMixersTests", dependencies: ["BraidMixers", "BraidNN", "BraidTestSupport"],
+      resources: [.copy("Fixtures")]),
     .testTarget(name: "BraidTrainingTests", dependencies: ["BraidTraining", "BraidNN", "BraidTestSupport"]),
     .testTarget(
       name: "BraidVisionTests", dependencies: ["BraidVision", "BraidTraining", "BraidTestSupport"],

@@ -31,6 +31,10 @@ public enum MixerRegistry {
     Entry(Mamba.self),
     Entry(GroupedQueryAttention.self),
     Entry(MultiHeadLatentAttention.self),
+    Entry(BidirectionalMamba.self),
+    Entry(SharedBidirectionalMamba.self),
+    Entry(SelectiveScan2D.self),
+    Entry(H3.self),
   ]
 
   /// The mixer of that name.

@@ -9,7 +9,7 @@ import Testing
   @Test(arguments: [(1, 1), (5, 3), (8, 8)])
   func gradientsHoldAndBatchesAreIndependent(_ height: Int, _ width: Int) {
     let store = ParameterStore()
-    let mixer = SelectiveScan2D(store.root, .init(channels: 6, stateSize: 3, stepRank: 2))
+    let mixer = SelectiveScan2D(store.root, valid: .init(channels: 6, stateSize: 3, stepRank: 2))
     store.initialize(seed: 1)
     var g = Philox(seed: 2)
     let x = Tensor.normal([2, height, width, 6], using: &g)
@@ -22,7 +22,7 @@ import Testing
   /// With B = 0 nothing reaches the states, and each direction adds D u.
   @Test func withoutInputsTheScanIsItsSkip() {
     let store = ParameterStore()
-    let mixer = SelectiveScan2D(store.root, .init(channels: 4, stateSize: 2, stepRank: 1))
+    let mixer = SelectiveScan2D(store.root, valid: .init(channels: 4, stateSize: 2, stepRank: 1))
     store.initialize(seed: 1)
     let projection = store.parameters.first { $0.key == "x_proj_weight" }!
     projection.assign(.zeros(projection.shape))

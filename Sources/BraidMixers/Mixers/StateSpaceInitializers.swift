@@ -21,19 +21,3 @@ extension Initializer {
     Tensor((0..<shape.elementCount).map { Float(log(Double($0 % shape[-1] + 1))) }, shape: shape)
   }
 }
-
-extension Parameter {
-  /// -exp(value), kept where the value is constant.
-  var negatedExponential: Tensor {
-    let value = value
-    return value.storage.derived("mixers.negated exponential \(value.shape)@\(value.offset)") {
-      KeptTensor(-value.exp())
-    }.tensor
-  }
-}
-
-/// A tensor that a constant storage can keep.
-final class KeptTensor: Sendable {
-  let tensor: Tensor
-  init(_ tensor: Tensor) { self.tensor = tensor }
-}

@@ -64,7 +64,7 @@ struct ContrastBlock: Sendable {
     norms = (0..<3).map { LayerNorm(scope("norm\($0 + 1)"), channels: c.channels) }
     attention = WindowAttention(scope("attn"), channels: c.channels, heads: c.heads, window: c.window)
     scan = SelectiveScan2D(
-      scope("scan"), .init(channels: c.channels, stateSize: c.stateSize))
+      scope("scan"), valid: .init(channels: c.channels, stateSize: c.stateSize))
     expand = Linear(scope("mlp.fc1"), inputs: c.channels, outputs: c.channels * c.mlpRatio)
     contract = Linear(scope("mlp.fc2"), inputs: c.channels * c.mlpRatio, outputs: c.channels)
   }

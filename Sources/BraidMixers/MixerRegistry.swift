@@ -35,6 +35,9 @@ public enum MixerRegistry {
     Entry(SharedBidirectionalMamba.self),
     Entry(SelectiveScan2D.self),
     Entry(H3.self),
+    Entry(GatedDeltaNet.self),
+    Entry(KimiDeltaAttention.self),
+    Entry(DeltaNet.self),
   ]
 
   /// The mixer of that name.

@@ -16,6 +16,11 @@ extension Initializer {
     }
   }
 
+  /// Logarithms of numbers that are uniform in the range.
+  static func logarithm(of range: ClosedRange<Float>) -> Initializer {
+    .custom { shape, generator in Tensor.uniform(shape, in: range, using: &generator).log() }
+  }
+
   /// log 1, log 2, ... log N along the last axis: A starts at -1 ... -N for every channel (S4D-real).
   static let logarithmsOfStateIndex = Initializer.custom { shape, _ in
     Tensor((0..<shape.elementCount).map { Float(log(Double($0 % shape[-1] + 1))) }, shape: shape)

@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -15,12 +17,20 @@ final class ByteRegion: @unchecked Sendable {
   let count: Int
   /// Whether tensors over the bytes may be changed in place.
   let isWritable: Bool
+  /// Whether somebody may have changed bytes through a tensor.
+  var isHandedOut: Bool {
+    get { handedOut.load(ordering: .relaxed) }
+    set { handedOut.store(newValue, ordering: .relaxed) }
+  }
+  private let handedOut = Atomic<Bool>(false)
+  private let isFile: Bool
   private let release: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)?
 
   private init(
-    base: UnsafeMutableRawPointer, count: Int,
+    base: UnsafeMutableRawPointer, count: Int, isFile: Bool = false,
     release: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)?
   ) {
+    self.isFile = isFile
     self.base = base
     self.count = count
     self.release = release
@@ -54,7 +64,7 @@ final class ByteRegion: @unchecked Sendable {
     else {
       throw CheckpointError.unreadable(path: path, reason: String(cString: strerror(errno)))
     }
-    return ByteRegion(base: base, count: count) { munmap($0, $1) }
+    return ByteRegion(base: base, count: count, isFile: true) { munmap($0, $1) }
   }
 
   /// A zeroed block of memory.
@@ -74,6 +84,16 @@ final class ByteRegion: @unchecked Sendable {
     let region = block(count: bytes.count)
     UnsafeMutableRawBufferPointer(start: region.base, count: region.count).copyBytes(from: bytes)
     return region
+  }
+
+  /// Gives back the memory of whole pages of a mapped file within `range`, which are read again when needed; nothing
+  /// happens where bytes may have been changed.
+  func dropPages(_ range: Range<Int>) {
+    guard isFile, !isHandedOut else { return }
+    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    let first = (range.lowerBound + page - 1) / page * page
+    let end = range.upperBound == count ? count : range.upperBound / page * page
+    if first < end { madvise(base + first, end - first, MADV_DONTNEED) }
   }
 
   /// The bytes in `range`; the caller has checked that they lie within.

@@ -76,6 +76,16 @@ public struct Checkpoint: Sendable {
     return stored.tensor
   }
 
+  /// Calls `body` with the tensor `key`, which it neither changes nor keeps; its pages of a mapped file are given
+  /// back afterwards.
+  func withPassingTensor(_ key: String, _ body: (Tensor) throws -> Void) throws {
+    guard let stored = tensors[key] else {
+      throw CheckpointError.missingKey(path: path, key: key, nearest: EditDistance.nearest(to: key, in: keys))
+    }
+    try body(stored.passingTensor)
+    stored.dropPages()
+  }
+
   // MARK: Making
 
   init(_ region: ByteRegion, path: String, options: CheckpointOptions) throws {

@@ -75,6 +75,13 @@ public struct WeightMatch: Sendable {
   public func load(
     from checkpoint: Checkpoint, keyMap: (String) -> String? = { $0 }
   ) throws -> OrderedDictionary<String, Tensor> {
+    try keys(in: checkpoint, keyMap: keyMap).mapValues { try checkpoint.tensor($0) }
+  }
+
+  /// The checkpoint's key of each declared tensor, in the order of declaration, after the checks of `load`.
+  func keys(
+    in checkpoint: Checkpoint, keyMap: (String) -> String? = { $0 }
+  ) throws -> OrderedDictionary<String, String> {
     var keys: OrderedDictionary<String, String> = [:]
     var mismatch = WeightMismatch()
     var unused: [String] = []
@@ -85,8 +92,11 @@ public struct WeightMatch: Sendable {
       if let check = checks[name], expected[name] == nil {
         if let shape = check.shape, shape != found {
           mismatch.misshapen.append(.init(name: name, expected: shape, found: found))
-        } else if let reason = check.check(try checkpoint.tensor(key)) {
-          mismatch.contradictions.append(.init(name: name, reason: reason))
+        } else {
+          try checkpoint.withPassingTensor(key) { tensor in
+            guard let reason = check.check(tensor) else { return }
+            mismatch.contradictions.append(.init(name: name, reason: reason))
+          }
         }
       } else if let shape = expected[name], keys[name] == nil {
         keys[name] = key
@@ -106,9 +116,6 @@ public struct WeightMatch: Sendable {
     mismatch.missing = names(missing, near: unused)
     mismatch.unused = names(unused, near: missing)
     guard mismatch.isEmpty else { throw CheckpointError.mismatch(path: checkpoint.path, mismatch) }
-    var result: OrderedDictionary<String, Tensor> = [:]
-    result.reserveCapacity(expected.count)
-    for name in expected.keys { result[name] = try checkpoint.tensor(keys[name]!) }
-    return result
+    return OrderedDictionary(uniqueKeysWithValues: expected.keys.map { ($0, keys[$0]!) })
   }
 }

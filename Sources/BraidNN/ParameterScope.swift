@@ -25,8 +25,8 @@ public final class ParameterStore: Sendable {
   /// The outermost scope, with an empty path.
   public var root: ParameterScope { ParameterScope(store: self, path: "") }
 
-  func declare(_ key: String, _ shape: Shape, _ initializer: Initializer) -> Parameter {
-    let parameter = Parameter(key: key, shape: shape, initializer: initializer)
+  func declare(_ key: String, _ shape: Shape, _ initializer: Initializer, isFactor: Bool) -> Parameter {
+    let parameter = Parameter(key: key, shape: shape, initializer: initializer, isFactor: isFactor)
     content.withLock { content in
       precondition(content.keys.insert(key).inserted, "the parameter \(key) is declared twice")
       content.parameters.append(parameter)
@@ -82,7 +82,13 @@ public struct ParameterScope: Sendable {
 
   /// Declares a parameter under `path.name`.
   public func parameter(_ name: String, _ shape: Shape, init initializer: Initializer = .zeros) -> Parameter {
-    store.declare(self(name).path, shape, initializer)
+    store.declare(self(name).path, shape, initializer, isFactor: false)
+  }
+
+  /// Declares a matrix [N, K], or a stack [E, N, K], that the model uses through `Parameter.factor` alone: loading may
+  /// hold it in few bits.
+  public func factor(_ name: String, _ shape: Shape, init initializer: Initializer = .zeros) -> Parameter {
+    store.declare(self(name).path, shape, initializer, isFactor: true)
   }
 
   /// Declares a table that follows from the configuration; a file may hold it or not.

@@ -17,6 +17,7 @@ static void fill(braid_kernels *table, braid_level level) {
   if (level >= BRAID_LEVEL_AVX512) braid_fill_##name##_avx512(&table->name);
   BRAID_FAMILY(gemm)
   BRAID_FAMILY(block)
+  BRAID_FAMILY(gemv)
   BRAID_FAMILY(conv)
   BRAID_FAMILY(math)
   BRAID_FAMILY(norm)

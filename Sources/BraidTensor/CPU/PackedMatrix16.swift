@@ -41,19 +41,30 @@ extension CPU {
     m: Int, a: StridedMatrix, b: PackedMatrix16, c: UnsafeMutablePointer<Float>, cRowStride: Int,
     epilogue: GEMMEpilogue = GEMMEpilogue()
   ) {
-    let (n, k, kernels) = (b.columns, b.rows, b.kernels)
+    withExtendedLifetime(b) {
+      gemm16(
+        m: m, n: b.columns, k: b.rows, a: a, panels: b.pointer, c: c, cRowStride: cRowStride,
+        epilogue: epilogue, kernels: b.kernels)
+    }
+  }
+
+  /// The same with the panels of B [k, n] alone.
+  static func gemm16(
+    m: Int, n: Int, k: Int, a: StridedMatrix, panels: UnsafePointer<UInt16>, c: UnsafeMutablePointer<Float>,
+    cRowStride: Int, epilogue: GEMMEpilogue, kernels: braid_gemm_kernels
+  ) {
     guard m > 0, n > 0 else { return }
     let width = Int(kernels.panel_width)
-    let panels = (n + width - 1) / width
+    let panelCount = (n + width - 1) / width
     let tasks = m * n * k < 1 << 18 ? 1 : max(1, min(4 * ThreadPool.threads, m * n * k >> 18))
     let rowBlocks = max((m + GEMMPlan.taskRows - 1) / GEMMPlan.taskRows, 1)
-    let columnBlocks = max(1, min(panels, tasks / rowBlocks))
+    let columnBlocks = max(1, min(panelCount, tasks / rowBlocks))
     let even = k + k % 2
     parallelFor(rowBlocks * columnBlocks) { task in
       let row = task / columnBlocks, column = task % columnBlocks
       let rows = m * row / rowBlocks..<m * (row + 1) / rowBlocks
-      let first = panels * column / columnBlocks * width
-      let columns = first..<min(n, panels * (column + 1) / columnBlocks * width)
+      let first = panelCount * column / columnBlocks * width
+      let columns = first..<min(n, panelCount * (column + 1) / columnBlocks * width)
       let scratch = Workspace(floats: max(width * k, rows.count * (k + 2) / 2 + 32))
       defer { scratch.release() }
       var end = epilogue.kernel(row: rows.lowerBound, column: first)
@@ -74,12 +85,12 @@ extension CPU {
         block.a = copies ? UnsafePointer(copied.pointer) : source
         block.a_row = copies ? k : a.rowStride
         block.a_column = copies ? 1 : a.columnStride
-        block.b16 = UnsafePointer(b.pointer) + first * even
+        block.b16 = panels + first * even
         block.c = c + rows.lowerBound * cRowStride + first
         block.c_row = cRowStride
         block.epilogue = end
         block.scratch = scratch.pointer
-        withExtendedLifetime(b) { kernels.block16(&block) }
+        kernels.block16(&block)
       }
     }
   }

@@ -35,7 +35,9 @@ public func linear(
         epilogue.residual = residual
         epilogue.residualRowStride = n
         let a = StridedMatrix(pointer: px, rowStride: k)
-        if ws.dtype == .bfloat16 && !records {
+        if let matrix = ws.streamed(rows: m), !records || ws.dtype == .float32 {
+          CPU.product(m: m, x: px, matrix, c: out, epilogue: epilogue)
+        } else if ws.dtype == .bfloat16 && !records {
           CPU.gemm(m: m, a: a, b: ws.packedTransposed16(), c: out, cRowStride: n, epilogue: epilogue)
         } else {
           CPU.gemm(m: m, a: a, b: ws.packedTransposed(), c: out, cRowStride: n, epilogue: epilogue)
@@ -72,6 +74,13 @@ private func withOptional<Result>(_ tensor: Tensor?, _ body: (UnsafePointer<Floa
 }
 
 extension Tensor {
+  /// This weight [N, K] as it lies, where reading it so beats packing it for a product of `rows` rows; nil elsewhere.
+  func streamed(rows: Int) -> QuantizedMatrix? {
+    // A packed copy of a constant is made once, one of a weight that changes at each call.
+    guard rows <= (storage.isConstant ? 4 : CPU.longestStreamedProduct), isContiguous else { return nil }
+    return WeightFormat(dtype).map { QuantizedMatrix(self, as: $0) }
+  }
+
   /// A weight [N, K] packed as the right factor [K, N]; kept where the storage is constant.
   func packedTransposed() -> PackedMatrix {
     storage.derived("gemm.transposed \(dtype) \(shape)\(strides)@\(offset)") {

@@ -1,6 +1,6 @@
 // The one dispatch table of Braid's CPU kernels.
 //
-// A family of kernels (gemm, block, conv, math, norm, attention, scan, delta, image, fourier) has
+// A family of kernels (gemm, gemv, block, conv, math, norm, attention, scan, delta, image, fourier) has
 //   include/braid_<family>.h      the struct of function pointers, each with shapes and meaning
 //   base/<family>.c               portable C: braid_fill_<family>_base sets every pointer
 //   avx2/<family>.c avx512/<family>.c   override what is faster there (empty files elsewhere than x86-64)
@@ -17,6 +17,7 @@
 #include "braid_delta.h"
 #include "braid_fourier.h"
 #include "braid_gemm.h"
+#include "braid_gemv.h"
 #include "braid_image.h"
 #include "braid_math.h"
 #include "braid_norm.h"
@@ -28,6 +29,7 @@ typedef enum { BRAID_LEVEL_BASE = 0, BRAID_LEVEL_AVX2 = 1, BRAID_LEVEL_AVX512 = 
 typedef struct {
   braid_level level;
   braid_gemm_kernels gemm;
+  braid_gemv_kernels gemv;
   braid_conv_kernels conv;
   braid_math_kernels math;
   braid_norm_kernels norm;

@@ -38,6 +38,8 @@ public enum MixerRegistry {
     Entry(GatedDeltaNet.self),
     Entry(KimiDeltaAttention.self),
     Entry(DeltaNet.self),
+    Entry(M2RNN.self),
+    Entry(TestTimeTraining.self),
   ]
 
   /// The mixer of that name.

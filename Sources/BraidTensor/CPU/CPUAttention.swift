@@ -101,7 +101,9 @@ extension CPU {
       let from = part * queryRows
       let rows = Swift.min(queryRows, shape.queries - from)
       withWorkspace(
-        floats: [rows * d, rows, rows, rows * width, Int(BRAID_ATTENTION_ROWS * BRAID_ATTENTION_KEYS)],
+        floats: [
+          queryStride(rows) * d, rows, rows, rows * width, Int(BRAID_ATTENTION_ROWS * BRAID_ATTENTION_KEYS),
+        ],
         offsets: [rows]
       ) { floats, offsets in
         var block = braid_attention_block()
@@ -109,13 +111,14 @@ extension CPU {
         block.scores.d = d
         block.scores.dv = dv
         block.scores.queries = UnsafePointer(floats[0])
+        block.scores.query_row = queryStride(rows)
         block.scores.bias_scale = log2OfE
         block.maximum = floats[1]
         block.total = floats[2]
         block.output = floats[3]
         block.scratch = floats[4]
         for i in 0..<rows { offsets[0][i] = (from + i) * queries.lengthStride }
-        kernels.transpose(queries.start(image, head), offsets[0], rows, d, 1, floats[0], rows)
+        kernels.transpose(queries.start(image, head), offsets[0], rows, d, 1, floats[0], queryStride(rows))
         // A sink is a key that has been seen already.
         floats[1].update(repeating: sinks.map { $0[head] * log2OfE } ?? -.infinity, count: rows)
         floats[2].update(repeating: sinks == nil ? 0 : 1, count: rows)
@@ -170,7 +173,10 @@ extension CPU {
       let (image, keyHead) = task.quotientAndRemainder(dividingBy: shape.keyHeads)
       let head = keyHead * rows
       withWorkspace(
-        floats: [rows * d, rows, rows, rows * padded(dv, kernels.panel), rows * Int(BRAID_ATTENTION_KEYS)],
+        floats: [
+          queryStride(rows) * d, rows, rows, rows * padded(dv, kernels.panel),
+          rows * Int(BRAID_ATTENTION_KEYS),
+        ],
         offsets: [rows]
       ) { floats, offsets in
         for r in 0..<rows {

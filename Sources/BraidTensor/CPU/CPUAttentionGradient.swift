@@ -88,6 +88,7 @@ struct AttentionGradientWorkspace {
       block.scores.d = d
       block.scores.dv = dv
       block.scores.queries = UnsafePointer(floats[5])
+      block.scores.query_row = rows
       block.scores.masks = scores.masks.map { $0 + from }
       block.query_panels = UnsafePointer(floats[6])
       block.gradient = UnsafePointer(floats[7])

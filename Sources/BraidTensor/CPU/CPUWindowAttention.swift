@@ -150,7 +150,8 @@ extension CPU {
       let (window, part) = task.quotientAndRemainder(dividingBy: headTasks)
       withWorkspace(
         floats: [
-          d * count, padded(longest, kernels.panel) * d, longest * width, count, count, count * width,
+          d * queryStride(count), padded(longest, kernels.panel) * d, longest * width, count, count,
+          count * width,
           Int(BRAID_ATTENTION_ROWS * BRAID_ATTENTION_KEYS),
         ], offsets: [count, keyCount, keyCount, count]
       ) { floats, offsets in
@@ -163,6 +164,7 @@ extension CPU {
         block.scores.d = d
         block.scores.dv = d
         block.scores.queries = UnsafePointer(floats[0])
+        block.scores.query_row = queryStride(count)
         block.scores.keys = UnsafePointer(floats[1])
         block.scores.bias_stride = keyCount
         block.scores.bias_scale = log2OfE
@@ -176,7 +178,7 @@ extension CPU {
         block.scratch = floats[6]
         for head in geometry.heads * part / headTasks..<geometry.heads * (part + 1) / headTasks {
           let start = head * d
-          kernels.transpose(queries.base + start, offsets[0], count, d, 1, floats[0], count)
+          kernels.transpose(queries.base + start, offsets[0], count, d, 1, floats[0], queryStride(count))
           for keyRange in blocks {
             let first = keyRange.lowerBound
             kernels.pack_transposed(
@@ -185,6 +187,17 @@ extension CPU {
             block.scores.n = keyRange.count
             block.scores.bias = bias.map { $0 + head * count * keyCount + first }
             block.first = first == 0 ? 1 : 0
+            if block.first == 1 && head + 1 < geometry.heads {
+              // What the next head gathers lies in this one's neighbourhood, but no prefetcher finds it.
+              block.soon.0 = braid_attention_soon(
+                base: queries.base + start + d, offsets: offsets[0], n: count, d: d)
+              block.soon.1 = braid_attention_soon(
+                base: keys.base + start + d, offsets: offsets[1], n: keyCount, d: d)
+              block.soon.2 = braid_attention_soon(
+                base: values.base + start + d, offsets: offsets[2], n: keyCount, d: d)
+            } else {
+              block.soon = (.init(), .init(), .init())
+            }
             kernels.forward(&block)
           }
           kernels.finish(
@@ -194,6 +207,9 @@ extension CPU {
       }
     }
   }
+
+  /// The distance of the rows of transposed queries: an odd number of cache lines.
+  static func queryStride(_ rows: Int) -> Int { ((rows + 15) / 16 | 1) * 16 }
 
   /// `n` rounded up to a multiple of `panel`.
   static func padded(_ n: Int, _ panel: Int) -> Int { (n + panel - 1) / panel * panel }

@@ -18,7 +18,8 @@
 // What the scores are made of; shared by forward and backward.
 typedef struct {
   size_t rows, n, d, dv;  // query rows, keys (<= BRAID_ATTENTION_KEYS), key width, value width
-  const float *queries;   // transposed, [d][rows], not scaled
+  const float *queries;   // transposed, [d][query_row], not scaled
+  size_t query_row;       // at least rows; an odd number of cache lines keeps them out of one another's sets
   const float *keys;      // transposed panels, scaled by (softmax scale) log2(e)
   // Optional: bias[r * bias_stride + j] * bias_scale is added to the scores (bias_scale has log2(e) in it).
   const float *bias;
@@ -34,9 +35,17 @@ typedef struct {
   size_t always;
 } braid_attention_scores;
 
+// n rows of d elements that a later call gathers: asked for while this one runs.
+typedef struct {
+  const float *base;
+  const ptrdiff_t *offsets;
+  size_t n, d;
+} braid_attention_soon;
+
 typedef struct {
   braid_attention_scores scores;
   const float *values;    // row panels
+  braid_attention_soon soon[3];
   int first;              // whether this is the first key block of the rows: running values start here
   float *maximum, *total; // [rows], running
   float *output;          // [rows][dv rounded up to panels], running, not yet divided by total

@@ -23,6 +23,7 @@ static void fill(braid_kernels *table, braid_level level) {
   BRAID_FAMILY(norm)
   BRAID_FAMILY(attention)
   BRAID_FAMILY(scan)
+  BRAID_FAMILY(recurrence)
   BRAID_FAMILY(delta)
   BRAID_FAMILY(image)
   BRAID_FAMILY(fourier)

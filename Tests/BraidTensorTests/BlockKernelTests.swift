@@ -59,6 +59,7 @@ import Testing
                   product.b = b.baseAddress
                   product.c = c.baseAddress
                   product.row_scale = hasMore ? scales.baseAddress : nil
+                  product.row_beta = hasMore ? scales.baseAddress : nil
                   kernel.multiply(&product)
                 }
               }

@@ -11,7 +11,8 @@ typedef enum {
   BRAID_BLOCK_UPPER,  // zero left of the diagonal
 } braid_block_shape;
 
-// C = beta C + alpha diag(row_scale) op(A) op(B) with op(A) [m, k], op(B) [k, n], C [m, n]. C overlaps neither A nor B.
+// C = beta diag(row_beta) C + alpha diag(row_scale) op(A) op(B) with op(A) [m, k], op(B) [k, n], C [m, n].
+// C overlaps neither A nor B.
 typedef struct {
   size_t m, n, k;
   const float *a;
@@ -24,6 +25,7 @@ typedef struct {
   ptrdiff_t c_row;
   float alpha, beta;        // with beta = 0, C is not read
   const float *row_scale;   // [m], or NULL for ones
+  const float *row_beta;    // [m], or NULL for ones
   // Of op(A): the elements beyond the diagonal are 0 where they lie near it and are not read elsewhere.
   braid_block_shape a_shape;
   // Of C: elements beyond the diagonal are not wanted; they may be left as they were.

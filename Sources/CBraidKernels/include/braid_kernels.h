@@ -1,6 +1,6 @@
 // The one dispatch table of Braid's CPU kernels.
 //
-// A family of kernels (gemm, gemv, block, conv, math, norm, attention, scan, delta, image, fourier) has
+// A family of kernels (gemm, gemv, block, conv, math, norm, attention, scan, recurrence, delta, image, fourier) has
 //   include/braid_<family>.h      the struct of function pointers, each with shapes and meaning
 //   base/<family>.c               portable C: braid_fill_<family>_base sets every pointer
 //   avx2/<family>.c avx512/<family>.c   override what is faster there (empty files elsewhere than x86-64)
@@ -22,6 +22,7 @@
 #include "braid_math.h"
 #include "braid_norm.h"
 #include "braid_pool.h"
+#include "braid_recurrence.h"
 #include "braid_scan.h"
 
 typedef enum { BRAID_LEVEL_BASE = 0, BRAID_LEVEL_AVX2 = 1, BRAID_LEVEL_AVX512 = 2 } braid_level;
@@ -36,6 +37,7 @@ typedef struct {
   braid_attention_kernels attention;
   braid_block_kernels block;
   braid_scan_kernels scan;
+  braid_recurrence_kernels recurrence;
   braid_delta_kernels delta;
   braid_image_kernels image;
   braid_fourier_kernels fourier;

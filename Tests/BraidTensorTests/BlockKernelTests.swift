@@ -81,7 +81,7 @@ import Testing
               }
               actual.append(c[i * cRow + j])
               truth.append(
-                hasMore ? -0.5 * Double(scales[i]) * sum + 0.25 * Double(start[i * cRow + j]) : sum)
+                hasMore ? Double(scales[i]) * (0.25 * Double(start[i * cRow + j]) - 0.5 * sum) : sum)
             }
           }
           let error = relativeError(actual, truth)

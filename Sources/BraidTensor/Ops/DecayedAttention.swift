@@ -138,7 +138,8 @@ private func decayedAttention(
     let dk = Tensor.uninitialized(k.shape)
     let dv = Tensor.uninitialized(v.shape)
     let decayShape: Shape = kind == .perChannel ? q.shape : [batch, length, heads]
-    let ddecay = logDecay != nil && (needed[3] || kind == .perChannel) ? Tensor.uninitialized(decayShape) : nil
+    let wantsDecay = logDecay != nil && (needed[3] || kind == .perChannel)
+    let ddecay = wantsDecay ? Tensor.uninitialized(decayShape) : nil
     let dstate = Tensor.build(stateShape) { target in
       if let final = gradients[1] {
         final.read { target.update(from: $0, count: layout.stateCount) }

@@ -35,7 +35,7 @@ public struct RetNet: CausalMixer {
     Configuration(channels: 12, heads: 2),
     Configuration(
       layout: LinearAttentionLayout(
-        channels: 8, heads: 4, keyHeads: 2, keyWidth: 5, valueWidth: 3, featureMap: .relu, kernelSize: 3,
+        channels: 8, heads: 4, keyHeads: 2, keyWidth: 5, valueWidth: 3, featureMap: .elu, kernelSize: 3,
         isGated: false),
       rotary: nil),
   ]

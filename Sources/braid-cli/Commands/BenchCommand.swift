@@ -5,7 +5,8 @@ import Foundation
 /// braid bench
 struct BenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measure speed and memory.", subcommands: [BenchRestoreCommand.self, BenchGrowthCommand.self])
+    commandName: "bench", abstract: "Measure speed and memory.",
+    subcommands: [BenchRestoreCommand.self, BenchGrowthCommand.self])
 }
 
 /// braid bench restore

@@ -12,7 +12,7 @@ struct DeltaRuleShape: Sendable {
   var stateCount: Int { keys * values }
 
   /// Up to so many steps, the plain recurrence is faster than a chunk.
-  static let fewSteps = 4
+  static let fewSteps = 8
 }
 
 /// Arrays of the delta rule: q and k by key head, the others by value head; beta [B, L, H], decay likewise or

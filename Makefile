@@ -1,12 +1,13 @@
 # make demo      restore a sample picture with a model that ships in the binary
 # make test      all tests
-# make bench     speed and memory beside PyTorch (fetches PyTorch from PyPI)
+# make bench     speed and memory, beside PyTorch (fetched from PyPI) and alone; LONG= leaves out a run of minutes
 # make install   the command, into PREFIX (default /usr/local)
 # make deps      the Debian packages that the others need (they call it themselves)
 
 SWIFT  ?= swift
 PREFIX ?= /usr/local
 PYTHON ?= python3
+LONG   ?= --long
 # One set of flags for command and tests, so that neither rebuilds what the other built.
 FLAGS  := -c release -Xswiftc -enable-testing
 BIN     = $(shell $(SWIFT) build $(FLAGS) --show-bin-path)
@@ -52,8 +53,9 @@ test: deps
 lint:
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Examples datasets
 
+bench: PACKAGES += python3 python3-venv
 bench: build
-	$(PYTHON) Benchmarks/bench.py --braid $(BRAID)
+	$(PYTHON) Benchmarks/bench.py --braid $(BRAID) $(LONG)
 
 install: deps
 	$(SWIFT) build -c release --static-swift-stdlib --product braid --scratch-path .build/install

@@ -1,3 +1,4 @@
+import BraidTensor
 import Synchronization
 
 #if canImport(Glibc)
@@ -69,9 +70,10 @@ final class ByteRegion: @unchecked Sendable {
 
   /// A zeroed block of memory.
   static func block(count: Int) -> ByteRegion {
-    let base = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1), alignment: 64)
+    var block: UnsafeMutableRawPointer?
+    guard posix_memalign(&block, 64, max(count, 1)) == 0, let base = block else { Memory.refused(count) }
     base.initializeMemory(as: UInt8.self, repeating: 0, count: count)
-    return ByteRegion(base: base, count: count) { base, _ in base.deallocate() }
+    return ByteRegion(base: base, count: count) { base, _ in free(base) }
   }
 
   /// Bytes that stay valid for good; they are not written to.

@@ -38,15 +38,46 @@ public enum Memory {
     dropped.forEach(release)
   }
 
-  /// Throws where the system refuses `byteCount` bytes more; the bytes are not kept.
+  /// Throws where the system would refuse `byteCount` bytes more, or take the process down for them: its limit of
+  /// address space and its control groups count. The bytes are not kept.
   public static func preflight(byteCount: Int) throws(MemoryError) {
-    let pointer = mmap(
-      nil, Swift.max(byteCount, 1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-    guard let pointer, pointer != MAP_FAILED else {
-      throw MemoryError(requestedBytes: byteCount)
+    let size = Swift.max(byteCount, 1)
+    // Free blocks that are kept count as had: they are reused, or given back here.
+    if size > availableBytes { releaseCache() }
+    if size <= availableBytes {
+      if isGranted(size) { return }
+      releaseCache()
+      if isGranted(size) { return }
     }
-    munmap(pointer, Swift.max(byteCount, 1))
+    throw MemoryError(requestedBytes: byteCount)
   }
+
+  private static func isGranted(_ size: Int) -> Bool {
+    let pointer = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let pointer, pointer != MAP_FAILED else {
+      // Whoever looks at it later must not take it for a failure of his own.
+      errno = 0
+      return false
+    }
+    munmap(pointer, size)
+    return true
+  }
+
+  /// Sets what happens where the system refuses memory in the middle of an operation, from which nothing can be thrown.
+  ///
+  /// The default stops the process with a message. A program that has something to put in order first does it here; the
+  /// handler is given the bytes that were asked for, must not take memory, and may run on any thread.
+  public static func onRefusal(_ handler: @escaping @Sendable (_ byteCount: Int) -> Never) {
+    refusalHandler.withLock { $0 = handler }
+  }
+
+  /// Ends the process because `byteCount` bytes were refused; see `onRefusal`.
+  public static func refused(_ byteCount: Int) -> Never {
+    if let handler = refusalHandler.withLock({ $0 }) { handler(byteCount) }
+    fatalError("out of memory: the system refused \(byteCount) bytes")
+  }
+
+  private static let refusalHandler = Mutex<(@Sendable (Int) -> Never)?>(nil)
 
   // MARK: Blocks
 
@@ -73,6 +104,8 @@ public enum Memory {
   }
   private static let state = Mutex(State())
   private static let hugePage = 2 << 20
+  /// Blocks of this size and more are mapped; a multiple of pages like every size class above it.
+  private static let mappedSize = 2 * hugePage
 
   /// Rounds up to one of eight sizes per power of two, so that freed blocks fit again.
   private static func sizeClass(_ byteCount: Int) -> Int {
@@ -92,18 +125,27 @@ public enum Memory {
       return pointer
     }
     if let cached { return UnsafeMutableRawPointer(bitPattern: cached)! }
-    var pointer: UnsafeMutableRawPointer?
-    let alignment = size >= 2 * hugePage ? hugePage : 64
-    var code = posix_memalign(&pointer, alignment, size)
-    if code != 0 {
-      releaseCache()
-      code = posix_memalign(&pointer, alignment, size)
+    if let pointer = systemAllocate(size) { return pointer }
+    releaseCache()
+    if let pointer = systemAllocate(size) { return pointer }
+    // Nothing below an operation can recover from this; pipelines call `preflight` first.
+    refused(size)
+  }
+
+  private static func systemAllocate(_ size: Int) -> UnsafeMutableRawPointer? {
+    guard size >= mappedSize else {
+      var pointer: UnsafeMutableRawPointer?
+      return posix_memalign(&pointer, 64, size) == 0 ? pointer : nil
     }
-    guard code == 0, let pointer else {
-      // Nothing below an operation can recover from this; pipelines call `preflight` first.
-      fatalError("out of memory: \(size) bytes were refused by the system")
-    }
-    if size >= 2 * hugePage { madvise(pointer, size, 14 /* MADV_HUGEPAGE */) }
+    // Mapped for itself, so that what is released goes back to the system whatever lies around it.
+    let whole = mmap(
+      nil, size + hugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    guard let whole, whole != MAP_FAILED else { return nil }
+    let pointer = whole.alignedUp(toMultipleOf: hugePage)
+    let before = pointer - whole
+    if before > 0 { munmap(whole, before) }
+    munmap(pointer + size, hugePage - before)
+    madvise(pointer, size, 14 /* MADV_HUGEPAGE */)
     return pointer
   }
 
@@ -119,7 +161,8 @@ public enum Memory {
   }
 
   private static func release(_ block: Block) {
-    free(UnsafeMutableRawPointer(bitPattern: block.pointer))
+    let pointer = UnsafeMutableRawPointer(bitPattern: block.pointer)
+    if block.size >= mappedSize { munmap(pointer, block.size) } else { free(pointer) }
   }
 }
 

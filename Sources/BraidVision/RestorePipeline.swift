@@ -79,7 +79,7 @@ public struct RestorePipeline: Sendable {
       image.rank == 4 && image.shape[0] == 1 && image.shape[3] == 3 && image.elementCount > 0,
       "RestorePipeline: \(image.shape) is not [1, H, W, 3]")
     let source = RestoreSource(.tensor(image), alignment: model.sizeMultiple)
-    let canvas = canvas(for: source, .rgb, hasAlpha: false, .float)
+    let canvas = try canvas(for: source, .rgb, hasAlpha: false, .float)
     var run = PipelineRun(self, options, passes: 1, progress)
     try await run.paint(source, on: canvas, .colours)
     return Tensor(canvas.floats(), shape: [1, canvas.height, canvas.width, 3])
@@ -92,7 +92,7 @@ public struct RestorePipeline: Sendable {
     _ progress: @escaping Progress
   ) async throws -> RestoreCanvas {
     let colours = RestoreSource(.colours(image), alignment: model.sizeMultiple)
-    let canvas = canvas(for: colours, image.colourModel, hasAlpha: image.hasAlpha, depth)
+    let canvas = try canvas(for: colours, image.colourModel, hasAlpha: image.hasAlpha, depth)
     let constantAlpha = image.hasAlpha ? image.constantAlpha : nil
     let restoresAlpha = image.hasAlpha && constantAlpha == nil && model.scale > 1
     var run = PipelineRun(self, options, passes: restoresAlpha ? 2 : 1, progress)
@@ -110,10 +110,13 @@ public struct RestorePipeline: Sendable {
   private func canvas(
     for source: RestoreSource, _ colourModel: ImageBuffer.ColourModel, hasAlpha: Bool,
     _ depth: RestoreCanvas.Depth
-  ) -> RestoreCanvas {
-    RestoreCanvas(
-      width: source.width * model.scale, height: source.height * model.scale, colourModel: colourModel,
-      hasAlpha: hasAlpha, depth: depth)
+  ) throws -> RestoreCanvas {
+    let (width, height) = (source.width * model.scale, source.height * model.scale)
+    // The canvas, and the picture that is made of it.
+    let bytesPerPixel = (colourModel.rawValue + (hasAlpha ? 1 : 0)) * RestoreCanvas.byteCount(depth)
+    try preflight(2 * width * height * bytesPerPixel)
+    return RestoreCanvas(
+      width: width, height: height, colourModel: colourModel, hasAlpha: hasAlpha, depth: depth)
   }
 }
 

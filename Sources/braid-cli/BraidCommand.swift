@@ -11,14 +11,22 @@ struct BraidCommand: AsyncParsableCommand {
       RestoreCommand.self, EvaluateCommand.self, TrainCommand.self, BenchCommand.self, ModelsCommand.self,
       DoctorCommand.self,
     ])
+
+  static func main() async {
+    StandardStreams.open()
+    MemoryRefusal.handle()
+    await main(nil)
+  }
 }
 
 extension AsyncParsableCommand {
   /// Runs `body`; what it throws is told and becomes the exit code.
   func reporting(_ console: Console, _ body: () async throws -> Void) async throws {
     do {
+      try EnvironmentDefault.checkModelsFolder()
       try await body()
       console.clear()
+      try console.checkOutput()
     } catch let exit as ExitCode {
       console.clear()
       throw exit

@@ -36,8 +36,10 @@ struct BraidExecutable {
     try run(arguments, environment: environment)
   }
 
-  func run(_ arguments: [String], environment: [String: String] = [:]) throws -> Run {
-    let process = try start(arguments, environment: environment)
+  func run(
+    _ arguments: [String], executable: String = path, environment: [String: String] = [:]
+  ) throws -> Run {
+    let process = try start(arguments, executable: executable, environment: environment)
     // Both pipes are read at once: a full one would stop the command.
     let errors = Mutexed(Data())
     let reader = Thread {
@@ -53,9 +55,11 @@ struct BraidExecutable {
       output: String(decoding: output, as: UTF8.self), errors: String(decoding: errors.value, as: UTF8.self))
   }
 
-  func start(_ arguments: [String], environment: [String: String] = [:]) throws -> Process {
+  func start(
+    _ arguments: [String], executable: String = path, environment: [String: String] = [:]
+  ) throws -> Process {
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: Self.path)
+    process.executableURL = URL(fileURLWithPath: executable)
     process.arguments = arguments
     process.currentDirectoryURL = URL(fileURLWithPath: folder)
     process.environment = [

@@ -187,6 +187,38 @@ import Testing
     #expect(device.status == 69)
   }
 
+  /// A variable that makes no sense is told by its name, never replaced by a default.
+  @Test(arguments: [
+    ("BRAID_SEED", "abc", 64), ("BRAID_SEED", "1.5", 64), ("BRAID_THREADS", "many", 64),
+    ("BRAID_THREADS", "0", 64), ("BRAID_THREADS", "-2", 64), ("BRAID_THREADS", "99999", 64),
+    ("BRAID_TILE", "-1", 64), ("BRAID_MEMORY", "lots", 64), ("BRAID_DTYPE", "f8", 64),
+    ("BRAID_DEVICE", "gpu", 64), ("BRAID_CPU", "avx9", 64), ("BRAID_CPU", "AVX2", 64),
+    ("BRAID_MODELS", "a.png", 64), ("BRAID_MODEL", "no-such-model", 69),
+  ])
+  func senselessVariablesAreTold(variable: String, value: String, status: Int) throws {
+    defer { braid.remove() }
+    try braid.write("a.png")
+    let run = try braid("restore", "a.png", "-o", "b.png", environment: [variable: value])
+    #expect(run.status == status && run.output.isEmpty)
+    #expect(run.errors.contains(variable == "BRAID_MODEL" ? value : variable))
+    #expect(braid.files() == ["a.png"])
+    // Empty is unset, and flags win.
+    let empty = try braid("restore", "a.png", "-o", "c.png", "-m", "bicubic-x2", environment: [variable: ""])
+    #expect(empty.status == 0, "\(empty.errors)")
+  }
+
+  @Test func theSeedOfEvaluationIsChecked() throws {
+    defer { braid.remove() }
+    try braid.write("a.png")
+    let run = try braid(
+      "evaluate", "restore", "a.png", "-m", "bicubic-x2", "--json", environment: ["BRAID_SEED": "x"])
+    #expect(run.status == 64)
+    #expect(try run.events().last?["message"]?.stringValue?.contains("BRAID_SEED") == true)
+    let fine = try braid(
+      "evaluate", "restore", "a.png", "-m", "bicubic-x2", "--json", environment: ["BRAID_SEED": "7"])
+    #expect(try fine.status == 0 && fine.events().last?["seed"]?.integerValue == 7)
+  }
+
   @Test func referencesAreMeasured() throws {
     defer { braid.remove() }
     try braid.write("a.png")

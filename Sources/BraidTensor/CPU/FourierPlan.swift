@@ -12,22 +12,38 @@ final class FourierPlan: @unchecked Sendable {
 
   let length: Int
   private let configuration: OpaquePointer
+  /// Where the configuration lies: KissFFT's own allocation could fail without a way to say so.
+  private let memory: UnsafeMutableRawPointer
+  private let byteCount: Int
 
   /// Real kinds are for even lengths.
   init(_ key: Key) {
+    precondition(
+      key.length > 0 && key.length <= Int32.max
+        && (key.length.isMultiple(of: 2) || key.kind == .complex || key.kind == .inverseComplex),
+      "Fourier transform: no \(key.kind) plan for a length of \(key.length)")
     length = key.length
-    let made: OpaquePointer? =
-      switch key.kind {
-      case .real: kiss_fftr_alloc(Int32(key.length), 0, nil, nil)
-      case .inverseReal: kiss_fftr_alloc(Int32(key.length), 1, nil, nil)
-      case .complex: kiss_fft_alloc(Int32(key.length), 0, nil, nil)
-      case .inverseComplex: kiss_fft_alloc(Int32(key.length), 1, nil, nil)
-      }
-    guard let made else { fatalError("Fourier transform: no plan for a length of \(key.length)") }
-    configuration = made
+    // Without memory only the size comes back.
+    var size = 0
+    _ = Self.make(key, nil, &size)
+    byteCount = size
+    memory = Memory.allocate(size)
+    configuration = Self.make(key, memory, &size)!
   }
 
-  deinit { free(UnsafeMutableRawPointer(configuration)) }
+  deinit { Memory.deallocate(memory, byteCount) }
+
+  private static func make(
+    _ key: Key, _ memory: UnsafeMutableRawPointer?, _ size: inout Int
+  ) -> OpaquePointer? {
+    let length = Int32(key.length)
+    return switch key.kind {
+    case .real: kiss_fftr_alloc(length, 0, memory, &size)
+    case .inverseReal: kiss_fftr_alloc(length, 1, memory, &size)
+    case .complex: kiss_fft_alloc(length, 0, memory, &size)
+    case .inverseComplex: kiss_fft_alloc(length, 1, memory, &size)
+    }
+  }
 
   func real(_ x: UnsafePointer<Float>, _ spectrum: UnsafeMutablePointer<Float>) {
     kiss_fftr(configuration, x, UnsafeMutableRawPointer(spectrum).assumingMemoryBound(to: kiss_fft_cpx.self))

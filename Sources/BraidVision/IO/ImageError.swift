@@ -16,6 +16,8 @@ public enum ImageError: Error, Equatable, Sendable, CustomStringConvertible {
   case corrupt(path: String, reason: String)
   /// The declared size exceeds the limits in force.
   case tooLarge(path: String, width: Int, height: Int, limit: String)
+  /// The system has no memory for the picture.
+  case outOfMemory(path: String, reason: String)
   /// The output file cannot be created where it was asked for.
   case cannotCreate(path: String, reason: String)
   /// Writing failed after the file was created (disk full, for example); nothing is left behind.
@@ -25,8 +27,8 @@ public enum ImageError: Error, Equatable, Sendable, CustomStringConvertible {
   public var path: String {
     switch self {
     case .notFound(let path), .unreadable(let path, _), .unsupported(let path, _), .truncated(let path, _),
-      .corrupt(let path, _), .tooLarge(let path, _, _, _), .cannotCreate(let path, _),
-      .cannotWrite(let path, _):
+      .corrupt(let path, _), .tooLarge(let path, _, _, _), .outOfMemory(let path, _),
+      .cannotCreate(let path, _), .cannotWrite(let path, _):
       path
     }
   }
@@ -45,6 +47,8 @@ public enum ImageError: Error, Equatable, Sendable, CustomStringConvertible {
       "\(path): damaged: \(reason)"
     case .tooLarge(let path, let width, let height, let limit):
       "\(path): \(width) x \(height) pixels are more than the limit of \(limit)"
+    case .outOfMemory(let path, let reason):
+      "\(path): out of memory: \(reason)"
     case .cannotCreate(let path, let reason):
       "\(path): cannot be created: \(reason)"
     case .cannotWrite(let path, let reason):

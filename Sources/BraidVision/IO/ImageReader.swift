@@ -1,4 +1,5 @@
 import BraidFiles
+import BraidTensor
 import CBraidImage
 import Glibc
 
@@ -77,6 +78,8 @@ public enum ImageReader {
     try limits.check(
       width: width, height: height, bytesPerPixel: channels * Int(info.sample_bytes), path: path)
 
+    try preflight(
+      width * height * channels * Int(info.sample_bytes), "a picture of \(width) x \(height) pixels", path)
     var metadata = braid_image_metadata()
     defer { braid_image_metadata_free(&metadata) }
     let count = width * height * channels
@@ -99,6 +102,15 @@ public enum ImageReader {
     return upright(image, containerOrientation: Int(info.orientation))
   }
 
+  /// Throws where `byteCount` bytes for `purpose` cannot be had.
+  private static func preflight(_ byteCount: Int, _ purpose: String, _ path: String) throws {
+    do {
+      try Memory.preflight(byteCount: byteCount)
+    } catch {
+      throw ImageError.outOfMemory(path: path, reason: "\(byteCount) bytes for \(purpose)")
+    }
+  }
+
   private static func check(
     _ status: braid_image_status, _ message: [CChar], _ info: braid_image_info, _ format: ImageFormat,
     _ path: String
@@ -111,8 +123,7 @@ public enum ImageReader {
     case BRAID_IMAGE_TRUNCATED: throw ImageError.truncated(path: path, reason: reason)
     case BRAID_IMAGE_UNSUPPORTED: throw ImageError.unsupported(path: path, reason: reason)
     case BRAID_IMAGE_OUT_OF_MEMORY:
-      throw ImageError.tooLarge(
-        path: path, width: Int(info.width), height: Int(info.height), limit: "the memory there is (\(text))")
+      throw ImageError.outOfMemory(path: path, reason: reason)
     default: throw ImageError.corrupt(path: path, reason: reason)
     }
   }
@@ -160,6 +171,9 @@ public enum ImageReader {
   ) throws -> ImageBuffer {
     let header = try BMP.header(bytes, path: path)
     try limits.check(width: header.width, height: header.height, bytesPerPixel: header.channels, path: path)
+    try preflight(
+      header.width * header.height * header.channels,
+      "a picture of \(header.width) x \(header.height) pixels", path)
     let samples = try BMP.samples(bytes, header, path: path)
     var image = ImageBuffer(
       width: header.width, height: header.height, colourModel: header.isGrey ? .grey : .rgb,
@@ -188,6 +202,8 @@ public enum ImageReader {
       throw ImageError.unreadable(path: path, reason: "it is a folder")
     }
     var bytes: [UInt8] = []
+    // The content, and the piece that is being read.
+    try preflight(2 * max(0, min(Int(status.st_size), limits.maximumFileBytes)), "the file", path)
     var expected = min(Int(status.st_size), limits.maximumFileBytes) + 1
     while true {
       let wanted = bytes.count < 64 ? 64 : max(expected - bytes.count, 1 << 20)

@@ -45,6 +45,9 @@ private struct ExactRun {
     entry = try map(model, height, width)
     present = try map(model, height, width)
     next = try map(model, height, width)
+    // What one part takes with its surroundings; see the pipeline's own estimate for the quarter.
+    let work = min(height, side + unit) * min(width, side + unit) * model.bytesPerPixel
+    try Memory.preflight(byteCount: work + work / 4)
     let tiles = ((height + side - 1) / side) * ((width + side - 1) / side)
     total = tiles * (2 + model.groups.reduce(0) { $0 + 3 * $1.blocks.count + 2 })
   }

@@ -75,12 +75,16 @@ struct PipelineRun {
   ) async throws {
     let model = pipeline.model
     var merger = TileMerger(plan, scale: model.scale, canvas: canvas, pass: pass)
+    // The estimate and a quarter: blocks are rounded up, and address space is lost between them. Then the seams.
+    let work = plan.tilePixels * model.bytesPerPixel
+    let seam = plan.rows.seams.map(\.count).max() ?? 0
+    let needed = work + work / 4 + 2 * seam * plan.columns.length * model.scale * model.scale * 12
     report(0, of: plan.count)
     var done = 0
     for (row, top) in plan.rows.starts.enumerated() {
       for (column, left) in plan.columns.starts.enumerated() {
         try Task.checkCancellation()
-        try pipeline.preflight(plan.tilePixels * model.bytesPerPixel)
+        try pipeline.preflight(needed)
         let tile = source.tile(
           rows: top..<top + plan.rows.tile, columns: left..<left + plan.columns.tile)
         merger.add(try restored(tile) { model($0) }, row: row, column: column)
@@ -125,22 +129,39 @@ struct PipelineRun {
     }
     let plan = plan(source, limit: tileLimit(source))
     if plan.count == 1 { return false }
+    let (pixels, scale) = (source.paddedHeight * source.paddedWidth, model.scale)
+    // The picture and its result, as floats.
+    try pipeline.preflight(pixels * 12 * (1 + scale * scale))
     // A tile size that was asked for limits the memory of the parts too.
-    let budget = if case .side = options.tiling { plan.tilePixels * model.bytesPerPixel } else { self.budget }
+    var budget = if case .side = options.tiling { plan.tilePixels * model.bytesPerPixel } else { self.budget }
+    let least = 8 * model.sizeMultiple * model.sizeMultiple * model.bytesPerPixel
     let image = source.tile(rows: 0..<source.paddedHeight, columns: 0..<source.paddedWidth)
     let variants = options.selfEnsemble ? SelfEnsemble.count : 1
-    var variant = 0
-    report(0, of: 1)
-    let result = try restored(image) { image in
-      defer { variant += 1 }
-      return try model.runExactly(image: image, memoryBudget: budget) { fraction in
-        try Task.checkCancellation()
-        report((Double(variant) + fraction) / Double(variants))
+    func attempt() throws -> Tensor {
+      var variant = 0
+      report(0, of: 1)
+      return try restored(image) { image in
+        defer { variant += 1 }
+        return try model.runExactly(image: image, memoryBudget: budget) { fraction in
+          try Task.checkCancellation()
+          report((Double(variant) + fraction) / Double(variants))
+        }
+      }
+    }
+    var result: Tensor?
+    while result == nil {
+      do {
+        result = try attempt()
+      } catch let error as MemoryError {
+        guard budget / 2 >= least else { throw error }
+        progress(
+          .note("not enough memory for parts of \(budget >> 20) MiB; going on with \(budget / 2 >> 20) MiB"))
+        budget /= 2
       }
     }
     let whole = TilePlan(height: source.paddedHeight, width: source.paddedWidth, model: pipeline.model)
     var merger = TileMerger(whole, scale: model.scale, canvas: canvas, pass: pass)
-    merger.add(result, row: 0, column: 0)
+    merger.add(result!, row: 0, column: 0)
     report(1, of: 1)
     return true
   }

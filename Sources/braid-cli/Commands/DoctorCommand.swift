@@ -13,7 +13,7 @@ struct DoctorCommand: AsyncParsableCommand {
   mutating func run() async throws {
     let console = Console(report)
     try await reporting(console) {
-      if let threads = device.threads { ThreadPool.threads = threads }
+      try device.applyProcessor()
       let store = ModelStore.standard
       let shipped = store.embedded.map(\.name)
       let libraries = ImageLibraries.versions

@@ -72,10 +72,10 @@ struct EvaluateRestoreCommand: AsyncParsableCommand {
   }
 
   mutating func run() async throws {
-    let seed = (try? EnvironmentDefault.value(self.seed, "BRAID_SEED")) ?? 0
-    let console = Console(report, seed: seed)
+    let seed = Result { try EnvironmentDefault.value(self.seed, "BRAID_SEED") ?? 0 }
+    let console = Console(report, seed: try? seed.get())
     Interruption.handle(advice: "no files were written")
-    try await reporting(console) { try await run(console, seed) }
+    try await reporting(console) { try await run(console, seed.get()) }
   }
 
   private func run(_ console: Console, _ seed: Int) async throws {

@@ -83,10 +83,13 @@ struct RestoreCommand: AsyncParsableCommand {
   }
 
   mutating func run() async throws {
-    let seed = (try? EnvironmentDefault.value(self.seed, "BRAID_SEED")) ?? 0
-    let console = Console(report, seed: seed)
+    let seed = Result { try EnvironmentDefault.value(self.seed, "BRAID_SEED") ?? 0 }
+    let console = Console(report, seed: try? seed.get())
     Interruption.handle(advice: "finished files are kept; the same command with --skip-existing goes on")
-    try await reporting(console) { try await run(console) }
+    try await reporting(console) {
+      _ = try seed.get()
+      try await run(console)
+    }
   }
 
   private func run(_ console: Console) async throws {

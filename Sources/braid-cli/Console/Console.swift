@@ -1,4 +1,5 @@
 import Braid
+import BraidFiles
 import Foundation
 import Synchronization
 
@@ -14,12 +15,15 @@ final class Console: Sendable {
   private let seed: Int?
   private let start = ContinuousClock.now
   private let display = Mutex(ProgressDisplay())
+  /// Why standard output could not be written, the first time.
+  private let outputError = Mutex<Int32?>(nil)
 
   init(_ options: ReportOptions, device: Device = .cpu, seed: Int? = nil) {
     isJSON = options.json
     isQuiet = options.quiet
     self.device = device
     self.seed = seed
+    MemoryRefusal.tell(asJSON: options.json)
   }
 
   /// An event of `--json`; nothing otherwise.
@@ -113,9 +117,28 @@ final class Console: Sendable {
     if let text = display.withLock({ $0.clear() }) { print(text, to: .standardError, terminator: "") }
   }
 
+  /// Throws where results did not get out (a full disk behind standard output, say). A reader that went away is none of
+  /// that: it has what it wanted.
+  func checkOutput() throws {
+    guard let code = outputError.withLock({ $0 }) else { return }
+    throw Failure(
+      exitCode: Exit.cannotCreate, code: "cannot_write",
+      message: "standard output cannot be written: \(systemMessage(code))")
+  }
+
   private func print(_ text: String, to stream: FileHandle, terminator: String = "\n") {
-    // A reader that went away is no reason to stop: files are still written.
-    try? stream.write(contentsOf: Data((text + terminator).utf8))
+    // No reason to stop: files are still written.
+    var bytes = Array((text + terminator).utf8)[...]
+    while !bytes.isEmpty {
+      let count = bytes.withUnsafeBytes { write(stream.fileDescriptor, $0.baseAddress, $0.count) }
+      if count > 0 {
+        bytes = bytes.dropFirst(count)
+      } else if errno != EINTR {
+        let code = errno
+        if stream.fileDescriptor == STDOUT_FILENO, code != EPIPE { outputError.withLock { $0 = $0 ?? code } }
+        return
+      }
+    }
   }
 }
 

@@ -33,6 +33,7 @@ struct Failure: Error {
       case .truncated: self = make(Exit.badData, "truncated")
       case .corrupt: self = make(Exit.badData, "corrupt")
       case .tooLarge: self = make(Exit.badData, "too_large")
+      case .outOfMemory: self = make(Exit.unavailable, "out_of_memory")
       case .cannotCreate: self = make(Exit.cannotCreate, "cannot_create")
       case .cannotWrite: self = make(Exit.cannotCreate, "cannot_write")
       }

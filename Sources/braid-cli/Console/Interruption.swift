@@ -14,6 +14,9 @@ enum Interruption {
     messageLength = text.utf8.count
     message = strdup(text)
     for code in [SIGINT, SIGTERM, SIGHUP] {
+      var present = sigaction()
+      // Under nohup a hangup is to be ignored.
+      if code == SIGHUP, sigaction(code, nil, &present) == 0, present.ignores { continue }
       signal(code) { code in
         // Only calls that a signal handler may make.
         TemporaryFiles.removeAll()
@@ -25,5 +28,12 @@ enum Interruption {
     }
     // A reader that went away (`braid ... | head`) then shows as an error of writing.
     signal(SIGPIPE, SIG_IGN)
+  }
+}
+
+extension sigaction {
+  /// Whether the signal is ignored.
+  var ignores: Bool {
+    unsafeBitCast(__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
   }
 }

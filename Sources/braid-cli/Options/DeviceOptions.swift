@@ -16,9 +16,17 @@ struct DeviceOptions: ParsableArguments {
     if let threads, threads < 1 || threads > 4096 { throw ValidationError("--threads must be 1 to 4096.") }
   }
 
+  /// Sets the threads; throws where the environment asks for what cannot be.
+  func applyProcessor() throws {
+    try EnvironmentDefault.checkProcessorLevel()
+    if let threads = try EnvironmentDefault.value(threads, "BRAID_THREADS", in: 1...4096) {
+      ThreadPool.threads = threads
+    }
+  }
+
   /// Sets the threads and gives the device.
   func apply() throws -> Device {
-    if let threads { ThreadPool.threads = threads }
+    try applyProcessor()
     switch try EnvironmentDefault.value(device, "BRAID_DEVICE") ?? .auto {
     case .auto, .cpu: return .cpu
     case .cuda: throw DeviceError.unavailable(tried: CUDALibraries.tried)

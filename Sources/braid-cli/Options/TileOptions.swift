@@ -37,12 +37,10 @@ struct TileOptions: ParsableArguments {
 
   func options() throws -> RestoreOptions {
     let tiling: RestoreOptions.Tiling
-    switch try EnvironmentDefault.value(tile, "BRAID_TILE") {
+    switch try EnvironmentDefault.value(tile, "BRAID_TILE", in: 0...Int.max) {
     case nil: tiling = .automatic
     case 0: tiling = .whole
-    case let side?:
-      guard side > 0 else { throw Failure.usage("the environment's BRAID_TILE must be 0 or more") }
-      tiling = .side(side)
+    case let side?: tiling = .side(side)
     }
     return RestoreOptions(
       tiling: tiling, overlap: tileOverlap,

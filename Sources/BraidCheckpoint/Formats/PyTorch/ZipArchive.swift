@@ -1,3 +1,4 @@
+import BraidTensor
 import OrderedCollections
 
 /// The entries of a zip archive, found by its central directory (zip64 included).
@@ -149,6 +150,7 @@ struct ZipArchive {
         path: path, offset: entry.data.lowerBound, reason: "zip: a size that deflate cannot reach")
     }
     budget -= entry.size
+    try Memory.preflight(byteCount: entry.size)
     let output = ByteRegion.block(count: entry.size)
     var inflater = Inflater(
       input: region.slice(entry.data),

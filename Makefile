@@ -1,13 +1,13 @@
 # make demo      restore a sample picture with a model that ships in the binary
 # make test      all tests
-# make bench     speed and memory, beside PyTorch (fetched from PyPI) and alone; LONG= leaves out a run of minutes
+# make bench     speed and memory, beside PyTorch (fetched from PyPI) and alone; BENCH= leaves out a run of minutes
 # make install   the command, into PREFIX (default /usr/local)
 # make deps      the Debian packages that the others need (they call it themselves)
 
 SWIFT  ?= swift
 PREFIX ?= /usr/local
 PYTHON ?= python3
-LONG   ?= --long
+BENCH  ?= --long
 # One set of flags for command and tests, so that neither rebuilds what the other built.
 FLAGS  := -c release -Xswiftc -enable-testing
 BIN     = $(shell $(SWIFT) build $(FLAGS) --show-bin-path)
@@ -55,7 +55,7 @@ lint:
 
 bench: PACKAGES += python3 python3-venv
 bench: build
-	$(PYTHON) Benchmarks/bench.py --braid $(BRAID) $(LONG)
+	$(PYTHON) Benchmarks/bench.py --braid $(BRAID) $(BENCH)
 
 install: deps
 	$(SWIFT) build -c release --static-swift-stdlib --product braid --scratch-path .build/install

@@ -21,7 +21,8 @@ import Testing
     let restore = "\"$0\" restore a.png -o b.png -m contrast-s-denoise --tile 0 --threads 1"
     let run = try shell("ulimit -v 1500000; \(restore)")
     #expect(run.status == 0, "\(run.errors)")
-    #expect(run.errors.contains("not enough memory for a tile of 1024 x 1024 pixels; going on with 512 x 512"))
+    #expect(
+      run.errors.contains("not enough memory for a tile of 1024 x 1024 pixels; going on with 512 x 512"))
     #expect(try ImageReader.read(braid.folder + "/b.png").width == 1024)
   }
 
@@ -83,7 +84,8 @@ import Testing
     defer { braid.remove() }
     try braid.write("a.png", width: 200, height: 200)
     let run = try shell(
-      "trap '' HUP; \"$0\" restore a.png -o b.png -m contrast-s-denoise --tta & sleep 0.05; kill -HUP $!; wait $!")
+      "trap '' HUP; \"$0\" restore a.png -o b.png -m contrast-s-denoise --tta & sleep 0.05; kill -HUP $!; wait $!"
+    )
     #expect(run.status == 0 && braid.files() == ["a.png", "b.png"])
   }
 }

@@ -45,7 +45,8 @@ enum EnvironmentDefault {
     if text != Processor.level {
       throw Failure(
         exitCode: Exit.unavailable, code: "device_unavailable",
-        message: "the environment's BRAID_CPU asks for \(text), but this processor has \(Processor.machineLevel)")
+        message:
+          "the environment's BRAID_CPU asks for \(text), but this processor has \(Processor.machineLevel)")
     }
   }
 }

@@ -9,7 +9,7 @@ Runs take turns: Braid, PyTorch as it is, PyTorch with float32 matmul precision 
 start-up, a small picture, contrast-s-denoise, and with --long a 1024 x 768 picture through HAT-S x2 in default tiles
 (minutes). One table at the end holds every figure beside what is asked of it.
 """
-import argparse, datetime, os, platform, resource, statistics, struct, subprocess, sys, tempfile, time, zlib
+import argparse, datetime, os, platform, resource, statistics, struct, subprocess, sys, tempfile, time, urllib.request, zlib
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = {  # name: (spandrel keyword arguments, multiply-adds of one 64 x 64 tile as published)
@@ -101,10 +101,14 @@ def environment(python):
     if not has_modules(python):
         print("Installing PyTorch and spandrel into " + folder, flush=True)
         pip = [python, "-m", "pip", "install", "-q"]
-        # The wheels without CUDA are a tenth of the size; PyPI has them where that server cannot be reached.
-        wheels = ["--index-url", "https://download.pytorch.org/whl/cpu"]
-        if subprocess.run(pip + ["--retries", "1", "torch", "torchvision"] + wheels).returncode != 0:
-            subprocess.check_call(pip + ["torch", "torchvision"])
+        # The wheels without CUDA are a tenth of the size; PyPI has the others where that server cannot be reached.
+        wheels = "https://download.pytorch.org/whl/cpu"
+        try:
+            urllib.request.urlopen(wheels + "/torch/", timeout=10).close()
+            small = ["--index-url", wheels]
+        except OSError:
+            small = []
+        subprocess.check_call(pip + ["torch", "torchvision"] + small)
         subprocess.check_call(pip + ["spandrel"])
     return python
 

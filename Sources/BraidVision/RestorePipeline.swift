@@ -1,5 +1,6 @@
 import BraidTensor
 import Foundation
+import Synchronization
 
 /// Restores pictures with a model: from a file or a buffer to a file or a buffer, in tiles that fit in memory.
 ///
@@ -10,6 +11,9 @@ public struct RestorePipeline: Sendable {
   public let model: any RestorationModel
   /// Throws where so many bytes cannot be had.
   var preflight: @Sendable (Int) throws -> Void = { try Memory.preflight(byteCount: $0) }
+
+  /// Whether a tile went through the model: from then on its weights lie packed for the kernels.
+  let packing = Packing()
 
   public init(model: some RestorationModel) { self.model = model }
 
@@ -117,6 +121,16 @@ public struct RestorePipeline: Sendable {
     try preflight(2 * width * height * bytesPerPixel)
     return RestoreCanvas(
       width: width, height: height, colourModel: colourModel, hasAlpha: hasAlpha, depth: depth)
+  }
+}
+
+/// Whether a model's packed weights have been made; shared by the copies of a pipeline.
+final class Packing: Sendable {
+  private let done = Atomic<Bool>(false)
+
+  var isDone: Bool {
+    get { done.load(ordering: .relaxed) }
+    set { done.store(newValue, ordering: .relaxed) }
   }
 }
 

@@ -78,16 +78,20 @@ struct PipelineRun {
     // The estimate and a quarter: blocks are rounded up, and address space is lost between them. Then the seams.
     let work = plan.tilePixels * model.bytesPerPixel
     let seam = plan.rows.seams.map(\.count).max() ?? 0
-    let needed = work + work / 4 + 2 * seam * plan.columns.length * model.scale * model.scale * 12
+    let needed =
+      work + work / 4 + 2 * seam * plan.columns.length * model.scale * model.scale * 12
     report(0, of: plan.count)
     var done = 0
     for (row, top) in plan.rows.starts.enumerated() {
       for (column, left) in plan.columns.starts.enumerated() {
         try Task.checkCancellation()
-        try pipeline.preflight(needed)
+        // Packed for the kernels, a convolution's weights take up to four times their own room.
+        let packed = pipeline.packing.isDone ? 0 : 3 * 4 * model.parameters.parameterCount
+        try pipeline.preflight(needed + packed)
         let tile = source.tile(
           rows: top..<top + plan.rows.tile, columns: left..<left + plan.columns.tile)
         merger.add(try restored(tile) { model($0) }, row: row, column: column)
+        pipeline.packing.isDone = true
         done += 1
         report(done, of: plan.count)
         await Task.yield()

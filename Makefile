@@ -47,8 +47,8 @@ demo: deps
 	$(BIN)/restore-example $(OUT)/scene-noisy.png $(OUT)/scene.png $(OUT)
 
 test: deps
-	$(SWIFT) build $(FLAGS) --product braid
-	$(SWIFT) test $(FLAGS)
+	$(SWIFT) build $(FLAGS) --build-tests
+	$(SWIFT) test $(FLAGS) --skip-build
 
 lint:
 	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests Examples datasets

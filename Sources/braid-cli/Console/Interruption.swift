@@ -26,8 +26,6 @@ enum Interruption {
         _exit(128 + code)
       }
     }
-    // A reader that went away (`braid ... | head`) then shows as an error of writing.
-    signal(SIGPIPE, SIG_IGN)
   }
 }
 

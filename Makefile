@@ -56,6 +56,9 @@ lint:
 bench: PACKAGES += python3 python3-venv
 bench: build
 	$(PYTHON) Benchmarks/bench.py --braid $(BRAID) $(BENCH)
+	$(PYTHON) Benchmarks/language.py --braid $(BRAID)
+	@mkdir -p $(OUT)
+	$(BRAID) bench growth --plot $(OUT)/growth.png
 
 install: deps
 	$(SWIFT) build -c release --static-swift-stdlib --product braid --scratch-path .build/install

@@ -79,16 +79,15 @@ class Worker:
         return statistics.median(self.times)
 
 
-def has_modules(python):
-    probe = "import torch; from spandrel.architectures.HAT import HAT"
-    return subprocess.run([python, "-c", probe], stderr=subprocess.DEVNULL).returncode == 0
-
-
-def environment(python):
-    """An interpreter with PyTorch and spandrel; what is missing is installed into an environment of this project."""
+def environment(python, modules=("torch", "spandrel")):
+    """An interpreter with PyTorch and the other modules; what is missing is installed into an environment of this
+    project."""
+    def has_modules(python):
+        probe = "import " + ", ".join(modules)
+        return subprocess.run([python, "-c", probe], stderr=subprocess.DEVNULL).returncode == 0
     if python:
         if not has_modules(python):
-            sys.exit(f"{python} has no PyTorch or no spandrel: {python} -m pip install torch spandrel")
+            sys.exit(f"{python} lacks one of {', '.join(modules)}: {python} -m pip install {' '.join(modules)}")
         return python
     if has_modules(sys.executable):
         return sys.executable
@@ -99,7 +98,7 @@ def environment(python):
         if subprocess.run([sys.executable, "-m", "venv", "--clear", folder]).returncode != 0:
             sys.exit("no virtual environment could be made; Debian has it in the package python3-venv")
     if not has_modules(python):
-        print("Installing PyTorch and spandrel into " + folder, flush=True)
+        print("Installing " + ", ".join(modules) + " into " + folder, flush=True)
         pip = [python, "-m", "pip", "install", "-q"]
         # The wheels without CUDA are a tenth of the size; PyPI has the others where that server cannot be reached.
         wheels = "https://download.pytorch.org/whl/cpu"
@@ -109,7 +108,7 @@ def environment(python):
         except OSError:
             small = []
         subprocess.check_call(pip + ["torch", "torchvision"] + small)
-        subprocess.check_call(pip + ["spandrel"])
+        subprocess.check_call(pip + [module for module in modules if module != "torch"])
     return python
 
 

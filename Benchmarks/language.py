@@ -77,7 +77,7 @@ def main():
         return make(arguments.make)
     if arguments.serve:
         return serve(arguments.serve, arguments.precision, arguments.prefill, arguments.decode)
-    python = bench.environment(arguments.python, "import torch, transformers", ["torch", "transformers"])
+    python = bench.environment(arguments.python, ("torch", "transformers"))
     braid = os.path.abspath(arguments.braid)
     version = subprocess.check_output(
         [python, "-c", "import torch, transformers as t; print(torch.__version__, 'transformers', t.__version__)"],

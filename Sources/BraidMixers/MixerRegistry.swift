@@ -48,6 +48,11 @@ public enum MixerRegistry {
     Entry(DeltaNet.self),
     Entry(M2RNN.self),
     Entry(TestTimeTraining.self),
+    Entry(ParallelHeads.self),
+    Entry(LinearWindowMixer.self),
+    Entry(BlockRoutedMixer.self),
+    Entry(LayerRouter.self),
+    Entry(GatedAttentionUnit.self),
   ]
 
   /// The mixer of that name.

@@ -30,8 +30,8 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
     return type.examples.map { try! encoder.encode($0) }
   }
 
-  /// The mixer with parameters from a seed. Those that start as a constant are moved away from it, so that no term
-  /// hides behind a zero or a one.
+  /// The mixer with parameters from a seed. Those that start as a constant are moved away from it and small ones are
+  /// made larger, so that no term hides behind a zero, a one or the rest.
   func make(seed: UInt64 = 1) throws -> (mixer: any SequenceMixer, store: ParameterStore) {
     let store = ParameterStore()
     let mixer = try entry.make(store.root, json)
@@ -42,7 +42,10 @@ struct MixerCase: Sendable, CustomTestStringConvertible {
       if values.allSatisfy({ $0 == values[0] }) {
         let noise = Tensor.normal(parameter.shape, standardDeviation: 0.2, using: &generator)
         parameter.assign(parameter.value + noise)
+        continue
       }
+      let size = (values.reduce(0) { $0 + $1 * $1 } / Float(values.count)).squareRoot()
+      if size < 0.1 { parameter.assign(parameter.value * (0.3 / size)) }
     }
     return (mixer, store)
   }

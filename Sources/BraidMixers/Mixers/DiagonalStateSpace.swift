@@ -66,24 +66,12 @@ struct DiagonalStateSpace: Sendable {
     )
   }
 
-  /// What the fast form needs of a sequence of `length` positions.
-  struct Tables: Sendable {
-    /// K_j = 2 Re Σ C a^j b, [H, length]: the response to an impulse.
-    let kernel: Tensor
-    /// a^j b, [H, N, length]: what an input leaves in the state j positions later.
-    let absorbed: Tensor
-    /// (2 Re, -2 Im) of C a^{j + 1}, [H, N, length]: what a state gives j positions later.
-    let emitted: Tensor
-    /// a^length, [H, N].
-    let decay: Tensor
-  }
-
   /// The tables, kept where the parameters are constant.
-  func tables(_ length: Int) -> Tables {
+  func tables(_ length: Int) -> FilterTables {
     kept(parameters, "diagonal tables \(length)") { makeTables(length) }
   }
 
-  private func makeTables(_ length: Int) -> Tables {
+  private func makeTables(_ length: Int) -> FilterTables {
     let (a, b, c) = discretized()
     let powers = complexPowers(a.real, a.imaginary, count: length + 1)
     func range(_ range: Range<Int>) -> Complex {
@@ -95,14 +83,14 @@ struct DiagonalStateSpace: Sendable {
     let kernel = (cr * absorbed.real - ci * absorbed.imaginary).sum(axes: [1]) * 2
     let emitted = Self.product(range(1..<length + 1), (cr, ci))
     let last = range(length..<length + 1)
-    return Tables(
+    return FilterTables(
       kernel: kernel, absorbed: .concatenated([absorbed.real, absorbed.imaginary], axis: 1),
       emitted: .concatenated([emitted.real * 2, emitted.imaginary * -2], axis: 1),
       decay: .concatenated([last.real, last.imaginary], axis: 1).squeezed(2))
   }
 
   /// decay ⊙ state as complex numbers: decay [H, N], state [..., H, M, N].
-  private func decayed(_ state: Tensor, by decay: Tensor) -> Tensor {
+  private func decayed(_ state: Tensor, _ decay: Tensor) -> Tensor {
     let a = decay.unsqueezed(1).split(into: 2, axis: -1)
     let s = state.split(into: 2, axis: -1)
     let product = Self.product((a[0], a[1]), (s[0], s[1]))
@@ -110,39 +98,8 @@ struct DiagonalStateSpace: Sendable {
   }
 
   /// The outputs for u [B, T, M, H] (M sequences for each head) and the state [B, H, M, N] moved past them.
-  ///
-  /// Within chunks the response is a convolution by Fourier transforms; between them the state is passed on.
   func callAsFunction(_ u: Tensor, state: inout Tensor, chunk: Int) -> Tensor {
-    let length = u.shape[1]
-    let whole = length / chunk * chunk
-    var outputs: [Tensor] = []
-    if whole > 0 {
-      outputs.append(chunks(u.sliced(axis: 1, 0..<whole), state: &state, chunk: chunk))
-    }
-    if whole < length {
-      outputs.append(chunks(u.sliced(axis: 1, whole..<length), state: &state, chunk: length - whole))
-    }
-    return outputs.count == 1 ? outputs[0] : Tensor.concatenated(outputs, axis: 1)
-  }
-
-  private func chunks(_ u: Tensor, state: inout Tensor, chunk: Int) -> Tensor {
-    let (batch, count, m) = (u.shape[0], u.shape[1] / chunk, u.shape[2])
-    let tables = tables(chunk)
-    let parts = u.reshaped(batch, count, chunk, m, heads)
-    // Each sequence of each chunk is convolved by itself: [B K M, T, H].
-    let convolved = parts.permuted(0, 1, 3, 2, 4).reshaped(batch * count * m, chunk, heads)
-      .longConvolved(tables.kernel).reshaped(batch, count, m, chunk, heads).permuted(0, 1, 3, 2, 4)
-    // What each chunk adds to the state: [B, K, H, M, T] by [H, T, N].
-    let reversed = parts.flipped(axis: 2).permuted(0, 1, 4, 3, 2)
-    let added = matmul(reversed, tables.absorbed.transposed())
-    var before: [Tensor] = []
-    for k in 0..<count {
-      before.append(state)
-      state = decayed(state, by: tables.decay) + added.selected(axis: 1, k)
-    }
-    // [B, K, H, M, N] by [H, N, T], to [B, K, T, M, H].
-    let carried = matmul(Tensor.stacked(before, axis: 1), tables.emitted).permuted(0, 1, 4, 3, 2)
-    return (convolved + carried).reshaped(u.shape)
+    FilterTables.filtered(u, state: &state, chunk: chunk, tables: tables, decayed: decayed)
   }
 
   /// The output for one input u [B, M, H]; the state [B, H, M, N] moves past it.
@@ -154,7 +111,7 @@ struct DiagonalStateSpace: Sendable {
       }
       return Step(decay: joined(a, 1, 1), input: joined(b, 1, 1), output: joined(c, 2, -2))
     }.parts
-    state = decayed(state, by: decay) + u.transposed().unsqueezed(-1) * input.unsqueezed(1)
+    state = decayed(state, decay) + u.transposed().unsqueezed(-1) * input.unsqueezed(1)
     return (state * output.unsqueezed(1)).sum(axes: [-1]).transposed()
   }
 

@@ -59,6 +59,10 @@ class Worker:
                 sys.exit("could not start: " + " ".join(command))
             if line.strip() == "ready":
                 break
+            self.started(line)
+
+    def started(self, line):
+        """What the program said before it was ready."""
 
     def run(self):
         self.process.stdin.write("\n")

@@ -92,6 +92,12 @@ public final class AtomicFile {
     try text.withUTF8 { try write(UnsafeRawBufferPointer($0)) }
   }
 
+  /// Lends the file's descriptor to a library that writes by itself.
+  public func withDescriptor<Result>(_ body: (Int32) throws -> Result) rethrows -> Result {
+    precondition(descriptor >= 0, "AtomicFile.withDescriptor after commit")
+    return try body(descriptor)
+  }
+
   /// Makes the file durable and gives it its name.
   public func commit() throws {
     precondition(descriptor >= 0, "AtomicFile.commit twice")

@@ -67,3 +67,17 @@ struct PreciseFourier: Sendable {
     }
   }
 }
+
+extension PreciseFourier {
+  /// |X|^2 of real samples, bins 0 ... length / 2.
+  func power(_ samples: [Double]) -> [Double] {
+    withUnsafeTemporaryAllocation(of: Double.self, capacity: 4 * length) { memory in
+      let real = memory.baseAddress!
+      let imaginary = real + length
+      samples.withUnsafeBufferPointer {
+        transform($0.baseAddress!, real: real, imaginary: imaginary, scratch: real + 2 * length)
+      }
+      return (0...length / 2).map { real[$0] * real[$0] + imaginary[$0] * imaginary[$0] }
+    }
+  }
+}

@@ -1,0 +1,96 @@
+import CSndFile
+
+/// Container, encoding, rate and channels of a recording.
+public struct AudioFormat: Sendable, Hashable {
+  /// The container and encoding as libsndfile numbers them (SF_FORMAT_...).
+  public var code: Int32
+  /// Samples a second.
+  public var sampleRate: Int
+  public var channels: Int
+
+  public init(code: Int32, sampleRate: Int, channels: Int) {
+    self.code = code
+    self.sampleRate = sampleRate
+    self.channels = channels
+  }
+
+  /// How samples are stored in a file.
+  public enum Encoding: String, Sendable, CaseIterable {
+    case pcm16
+    case pcm24
+    case float32
+    case flac
+
+    var code: Int32 {
+      switch self {
+      case .pcm16, .flac: Int32(SF_FORMAT_PCM_16)
+      case .pcm24: Int32(SF_FORMAT_PCM_24)
+      case .float32: Int32(SF_FORMAT_FLOAT)
+      }
+    }
+  }
+
+  /// The containers that an output's extension can name.
+  static let containers: [String: Int] = [
+    "wav": SF_FORMAT_WAV, "flac": SF_FORMAT_FLAC, "aiff": SF_FORMAT_AIFF,
+    "aif": SF_FORMAT_AIFF, "ogg": SF_FORMAT_OGG, "oga": SF_FORMAT_OGG,
+    "opus": SF_FORMAT_OGG, "mp3": SF_FORMAT_MPEG, "w64": SF_FORMAT_W64,
+    "rf64": SF_FORMAT_RF64, "au": SF_FORMAT_AU, "caf": SF_FORMAT_CAF,
+  ]
+  /// What goes into a container where the input's encoding does not.
+  private static let usual: [Int: Int] = [
+    SF_FORMAT_OGG: SF_FORMAT_VORBIS, SF_FORMAT_MPEG: SF_FORMAT_MPEG_LAYER_III,
+  ]
+
+  /// The format to write `path` in: the container that its extension names; the wanted encoding, or this format's
+  /// where the container takes it, or the container's usual one.
+  /// - Throws: `AudioError.unsupported`.
+  public func forOutput(_ path: String, encoding: Encoding?, sampleRate: Int) throws -> AudioFormat {
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    let suffix = name.contains(".") ? name.split(separator: ".").last!.lowercased() : ""
+    var container = Self.containers[suffix]
+    if encoding == .flac && (container == nil || suffix == "flac") { container = SF_FORMAT_FLAC }
+    guard let container else {
+      throw AudioError.unsupported(
+        path: path,
+        reason: "the extension names no audio format; use .wav, .flac, .aiff, .ogg, .opus or .mp3")
+    }
+    if encoding == .flac && container != SF_FORMAT_FLAC {
+      throw AudioError.unsupported(path: path, reason: "the encoding flac goes into files named .flac")
+    }
+    var candidates: [Int32] = []
+    if let encoding {
+      candidates = [encoding.code]
+    } else {
+      candidates = suffix == "opus" ? [Int32(SF_FORMAT_OPUS)] : [code & Int32(SF_FORMAT_SUBMASK)]
+      candidates += [Self.usual[container].map { Int32($0) } ?? Int32(SF_FORMAT_PCM_16)]
+    }
+    for candidate in candidates {
+      var info = SF_INFO()
+      info.samplerate = Int32(sampleRate)
+      info.channels = Int32(channels)
+      info.format = Int32(container) | candidate
+      if sf_format_check(&info) != 0 {
+        return AudioFormat(code: info.format, sampleRate: sampleRate, channels: channels)
+      }
+    }
+    throw AudioError.unsupported(
+      path: path,
+      reason:
+        "a .\(suffix) file does not hold \(encoding?.rawValue ?? "this encoding") at \(sampleRate) Hz with "
+        + "\(channels) channels")
+  }
+
+  /// "WAV, 16-bit PCM, 48000 Hz, 2 channels"
+  public var description: String {
+    func name(_ command: Int32, _ format: Int32) -> String {
+      var info = SF_FORMAT_INFO()
+      info.format = format
+      let found = sf_command(nil, command, &info, Int32(MemoryLayout<SF_FORMAT_INFO>.size)) == 0
+      return found && info.name != nil ? String(cString: info.name) : "unknown"
+    }
+    let container = name(Int32(SFC_GET_FORMAT_INFO), code & Int32(SF_FORMAT_TYPEMASK))
+    let encoding = name(Int32(SFC_GET_FORMAT_INFO), code & Int32(SF_FORMAT_SUBMASK))
+    return "\(container), \(encoding), \(sampleRate) Hz, \(channels) channel\(channels == 1 ? "" : "s")"
+  }
+}

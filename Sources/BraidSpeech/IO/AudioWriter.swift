@@ -1,0 +1,51 @@
+import BraidFiles
+import CSndFile
+import Foundation
+
+/// Writes a recording block by block; the file appears under its name once it is whole.
+///
+/// Samples beyond full scale are clipped where the encoding is of integers. Not for use by several tasks at once.
+public final class AudioWriter {
+  private let target: AtomicFile
+  private let path: String
+  private var file: OpaquePointer?
+  private let channels: Int
+
+  public init(_ path: String, format: AudioFormat) throws {
+    self.path = path
+    channels = format.channels
+    target = try AtomicFile(path) { AudioError($0) }
+    var info = SF_INFO()
+    info.samplerate = Int32(format.sampleRate)
+    info.channels = Int32(format.channels)
+    info.format = format.code
+    file = target.withDescriptor { sf_open_fd($0, Int32(SFM_WRITE), &info, Int32(SF_FALSE)) }
+    guard file != nil else {
+      throw AudioError.cannotCreate(path: path, reason: String(cString: sf_strerror(nil)))
+    }
+    sf_command(file, Int32(SFC_SET_CLIPPING), nil, Int32(SF_TRUE))
+  }
+
+  deinit { if let file { sf_close(file) } }
+
+  /// Appends samples, interleaved [frames, channels].
+  public func write(_ samples: [Float]) throws {
+    let frames = Int64(samples.count / channels)
+    let written = samples.withUnsafeBufferPointer {
+      frames == 0 ? 0 : sf_writef_float(file, $0.baseAddress!, frames)
+    }
+    guard written == frames else {
+      throw AudioError.cannotWrite(path: path, reason: String(cString: sf_strerror(file)))
+    }
+  }
+
+  /// Ends the file and gives it its name.
+  public func commit() throws {
+    let result = sf_close(file)
+    file = nil
+    guard result == 0 else {
+      throw AudioError.cannotWrite(path: path, reason: String(cString: sf_error_number(result)))
+    }
+    try target.commit()
+  }
+}

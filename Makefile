@@ -14,7 +14,8 @@ BIN     = $(shell $(SWIFT) build $(FLAGS) --show-bin-path)
 BRAID   = $(BIN)/braid
 OUT    ?= out
 
-PACKAGES := libpng-dev libjpeg-dev libwebp-dev libtiff-dev libkissfft-dev pkg-config
+PACKAGES := libpng-dev libjpeg-dev libwebp-dev libtiff-dev libkissfft-dev libsndfile1-dev libsamplerate0-dev \
+            pkg-config
 
 .PHONY: help deps build demo test lint bench install clean
 

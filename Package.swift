@@ -24,6 +24,8 @@ let package = Package(
     .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
     .systemLibrary(name: "CJPEG", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"])]),
     .systemLibrary(name: "CWebP", pkgConfig: "libwebp", providers: [.apt(["libwebp-dev"])]),
+    .systemLibrary(name: "CSndFile", pkgConfig: "sndfile", providers: [.apt(["libsndfile1-dev"])]),
+    .systemLibrary(name: "CSampleRate", pkgConfig: "samplerate", providers: [.apt(["libsamplerate0-dev"])]),
     .systemLibrary(name: "CTIFF", pkgConfig: "libtiff-4", providers: [.apt(["libtiff-dev"])]),
 
     // C: SIMD kernels behind one dispatch table, and the models that ship.
@@ -54,7 +56,9 @@ let package = Package(
         "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining",
         "BraidFiles", "CBraidImage",
       ]),
-    .target(name: "BraidSpeech", dependencies: ["BraidTensor", "BraidNN", "BraidMixers"]),
+    .target(
+      name: "BraidSpeech",
+      dependencies: ["BraidTensor", "BraidNN", "BraidMixers", "BraidFiles", "CSndFile", "CSampleRate"]),
     .target(
       name: "Braid",
       dependencies: [

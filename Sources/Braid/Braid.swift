@@ -1,6 +1,7 @@
 @_exported import BraidCheckpoint
 @_exported import BraidMixers
 @_exported import BraidNN
+@_exported import BraidSpeech
 @_exported import BraidTensor
 @_exported import BraidTraining
 @_exported import BraidVision

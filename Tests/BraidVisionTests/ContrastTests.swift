@@ -39,12 +39,13 @@ import Testing
     let values = parameters.map { $0.value }
     for start in stride(from: 0, to: parameters.count, by: 8) {
       let range = start..<min(start + 8, parameters.count)
-      let error = gradientError(range.map { values[$0] }, samples: 4, floor: 3e-2) { leaves in
+      // A step that stands well above the rounding of a whole network.
+      let error = gradientError(range.map { values[$0] }, step: 4e-2, samples: 4, floor: 3e-2) { leaves in
         for (index, leaf) in zip(range, leaves) { parameters[index].assign(leaf) }
         defer { for index in range { parameters[index].assign(values[index]) } }
         return model(x)
       }
-      #expect(error < 2e-2, "parameters \(range.map { parameters[$0].key }): \(error)")
+      #expect(error < 1.2e-2, "parameters \(range.map { parameters[$0].key }): \(error)")
     }
   }
 

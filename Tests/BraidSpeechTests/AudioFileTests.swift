@@ -35,7 +35,7 @@ import Testing
     try inFolder { folder in
       let path = folder + "/file"
       #expect(throws: AudioError.notFound(path: path)) { try AudioReader(path) }
-      FileManager.default.createFile(atPath: path, contents: Data())
+      try Data().write(to: URL(fileURLWithPath: path))
       #expect(throws: AudioError.empty(path: path)) { try AudioReader(path) }
       try Data("not a recording, only text that goes on for a while".utf8).write(
         to: URL(fileURLWithPath: path))

@@ -120,15 +120,4 @@ import Testing
       return
     }
   }
-
-  @Test func interruptedFilesCanBeRemoved() throws {
-    let folder = try ImageFixture.scratchFolder()
-    defer { try? FileManager.default.removeItem(atPath: folder) }
-    let file = try AtomicFile(folder + "/a.png")
-    try [UInt8](repeating: 1, count: 10).withUnsafeBytes { try file.write($0) }
-    #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 1)
-    TemporaryFiles.removeAll()
-    #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
-    #expect(throws: FileFailure.self) { try file.commit() }
-  }
 }

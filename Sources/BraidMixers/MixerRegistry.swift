@@ -53,6 +53,15 @@ public enum MixerRegistry {
     Entry(BlockRoutedMixer.self),
     Entry(LayerRouter.self),
     Entry(GatedAttentionUnit.self),
+    Entry(SlidingWindowAttention.self),
+    Entry(StridedBlockAttention.self),
+    Entry(BlockSparseAttention.self),
+    Entry(TopKBlockAttention.self),
+    Entry(TopKAttention.self),
+    Entry(WindowAttention.self),
+    Entry(OverlappingWindowAttention.self),
+    Entry(NeighborhoodAttention.self),
+    Entry(ChannelAttention.self),
   ]
 
   /// The mixer of that name.

@@ -49,13 +49,14 @@ import Testing
   ) {
     var generator = Philox(seed: 13)
     let leaves = values.map { $0.requiringGradient() }
-    let output = function(leaves)
+    let book = RouteBook()
+    let output = book.noting { function(leaves) }
     let weights = Tensor.normal(output.shape, using: &generator)
     let gradients = output.gradients(for: leaves, seed: weights)
     let scale = output.floats.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
     let weighted = weights.floats
     func value(_ values: [Tensor]) -> Double {
-      zip(withoutGradient { function(values) }.floats, weighted).reduce(0) {
+      zip(book.repeating { withoutGradient { function(values) } }.floats, weighted).reduce(0) {
         $0 + Double($1.0) * Double($1.1)
       }
     }

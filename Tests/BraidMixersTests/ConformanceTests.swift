@@ -14,10 +14,12 @@ import Testing
     store.freeze()
     let x = MixerCase.inputs(1, [1000], mixer.channels)
     withoutGradient {
-      let truth = mixer.reference(x)
+      let book = RouteBook()
+      let truth = book.noting { mixer.reference(x) }
       #expect(truth.shape == x.shape, "\(this.testDescription): the reference's output is \(truth.shape)")
       this.expect(
-        relativeError(mixer.reference(x.sliced(axis: 1, 0..<65)), truth.sliced(axis: 1, 0..<65)),
+        relativeError(
+          book.repeating { mixer.reference(x.sliced(axis: 1, 0..<65)) }, truth.sliced(axis: 1, 0..<65)),
         atMost: 1e-6,
         "reference of 65 positions against that of 1000")
       for length in Self.lengths {
@@ -25,11 +27,12 @@ import Testing
         let expected = truth.sliced(axis: 1, 0..<length)
         poisonMemory(1 << 12)
         this.expect(
-          relativeError(mixer.callAsFunction(part), expected), atMost: 1e-5, "fast form, length \(length)")
+          relativeError(book.repeating { mixer.callAsFunction(part) }, expected), atMost: 1e-5,
+          "fast form, length \(length)")
       }
       var state = mixer.initialState(batch: 1)
       poisonMemory(1 << 12)
-      let stepped = mixer.inSteps(x, state: &state)
+      let stepped = book.repeating { mixer.inSteps(x, state: &state) }
       for length in Self.lengths {
         this.expect(
           relativeError(stepped.sliced(axis: 1, 0..<length), truth.sliced(axis: 1, 0..<length)), atMost: 1e-5,
@@ -45,12 +48,13 @@ import Testing
     let length = 200
     let x = MixerCase.inputs(2, [length], mixer.channels, seed: 4)
     withoutGradient {
-      let whole = mixer.callAsFunction(x)
+      let book = RouteBook()
+      let whole = book.noting { mixer.callAsFunction(x) }
       for pieces in [[1, length], [length - 1, 1], [64, length], [63, 1, 65, 3, length], [7]] {
         var state = mixer.initialState(batch: 2)
         poisonMemory(1 << 12)
         this.expect(
-          relativeError(mixer.inPieces(x, pieces, state: &state), whole), atMost: 1e-5,
+          relativeError(book.repeating { mixer.inPieces(x, pieces, state: &state) }, whole), atMost: 1e-5,
           "split, pieces of \(pieces)")
         #expect(state.position == length)
       }
@@ -112,8 +116,10 @@ import Testing
       for length in CausalConformanceTests.lengths {
         let x = MixerCase.inputs(1, [length], mixer.channels)
         poisonMemory(1 << 12)
-        let fast = mixer.callAsFunction(x)
-        this.expect(relativeError(fast, mixer.reference(x)), atMost: 1e-5, "fast form, length \(length)")
+        let book = RouteBook()
+        let fast = book.noting { mixer.callAsFunction(x) }
+        let reference = book.repeating { mixer.reference(x) }
+        this.expect(relativeError(fast, reference), atMost: 1e-5, "fast form, length \(length)")
       }
     }
   }

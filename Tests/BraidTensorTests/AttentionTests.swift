@@ -4,6 +4,14 @@ import Testing
 
 @testable import BraidTensor
 
+/// Which pairs of positions a case lets see each other, besides window and causality.
+enum SeenPairs: Sendable {
+  case all
+  case strided(block: Int, stride: Int)
+  /// Key blocks drawn at random for every block of queries, `kept` of them.
+  case selected(queryBlock: Int, keyBlock: Int, heads: Int, kept: Int)
+}
+
 struct AttentionCase: Sendable, CustomTestStringConvertible {
   var batch = 1
   var queries, keys, heads, keyHeads, d, dv: Int
@@ -13,8 +21,9 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
   var always = 0
   var cap: Float?
   var sinks = false
+  var seen = SeenPairs.all
   var testDescription: String {
-    "\(batch) x \(queries) x \(keys), heads \(heads)/\(keyHeads), \(d)/\(dv), causal \(causal), window \(window ?? 0) \(always) cap \(cap ?? 0)"
+    "\(batch) x \(queries) x \(keys), heads \(heads)/\(keyHeads), \(d)/\(dv), causal \(causal), window \(window ?? 0) \(always) cap \(cap ?? 0) \(seen)"
   }
 }
 
@@ -44,8 +53,35 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
       sinks: true),
     .init(queries: 90, keys: 700, heads: 2, keyHeads: 1, d: 8, dv: 8, causal: true, window: 300, always: 350),
     .init(queries: 1, keys: 700, heads: 2, keyHeads: 1, d: 8, dv: 8, causal: true, window: 90, always: 3),
-    .init(queries: 1, keys: 300, heads: 12, keyHeads: 1, d: 72, dv: 64, causal: true),
+    .init(queries: 1, keys: 300, heads: 12, keyHeads: 1, d: 24, dv: 20, causal: true),
     .init(queries: 5, keys: 2, heads: 1, keyHeads: 1, d: 8, dv: 8, causal: true, sinks: true),
+    .init(batch: 2, queries: 1, keys: 3000, heads: 4, keyHeads: 2, d: 16, dv: 16, causal: true, sinks: true),
+    .init(batch: 9, queries: 1, keys: 3, heads: 4, keyHeads: 2, d: 6, dv: 5),
+    .init(
+      queries: 333, keys: 350, heads: 2, keyHeads: 1, d: 8, dv: 8, causal: true, window: 40, always: 5,
+      seen: .strided(block: 16, stride: 4)),
+    .init(
+      queries: 65, keys: 65, heads: 1, keyHeads: 1, d: 8, dv: 8, causal: true, window: 1, sinks: true,
+      seen: .strided(block: 7, stride: 3)),
+    .init(
+      queries: 1, keys: 777, heads: 2, keyHeads: 1, d: 8, dv: 8, causal: true, window: 20, always: 30,
+      seen: .strided(block: 32, stride: 3)),
+    .init(
+      batch: 2, queries: 150, keys: 333, heads: 4, keyHeads: 2, d: 8, dv: 12, cap: 2, sinks: true,
+      seen: .selected(queryBlock: 64, keyBlock: 32, heads: 2, kept: 4)),
+    .init(
+      queries: 300, keys: 300, heads: 2, keyHeads: 2, d: 20, dv: 8, causal: true,
+      seen: .selected(queryBlock: 200, keyBlock: 48, heads: 1, kept: 5)),
+    .init(
+      batch: 2, queries: 33, keys: 400, heads: 4, keyHeads: 2, d: 24, dv: 8, causal: true, cap: 2,
+      sinks: true,
+      seen: .selected(queryBlock: 1, keyBlock: 16, heads: 2, kept: 6)),
+    .init(
+      queries: 21, keys: 30, heads: 4, keyHeads: 1, d: 5, dv: 9, causal: true,
+      seen: .selected(queryBlock: 1, keyBlock: 1, heads: 4, kept: 7)),
+    .init(
+      queries: 9, keys: 700, heads: 4, keyHeads: 2, d: 8, dv: 8,
+      seen: .selected(queryBlock: 1, keyBlock: 100, heads: 1, kept: 6)),
   ]
 
   @Test(arguments: KernelLevel.available, cases)
@@ -63,11 +99,43 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
     }
     let gradient = tensor([shape.batch, shape.queries, shape.heads, shape.dv])
     let dense = bias?.broadcast(to: full).contiguous()
+    var pattern = AttentionPattern.dense
+    var sees: (Int, Int, Int, Int) -> Bool = { _, _, _, _ in true }  // batch, head, query, key
+    var numbersOfBlocks: Tensor?
+    switch shape.seen {
+    case .all: break
+    case .strided(let block, let stride):
+      pattern = .strided(block: block, stride: stride)
+      sees = { _, _, i, j in
+        let p = i + shape.keys - shape.queries
+        return j < shape.always || j > p - shape.window! || (p / block - j / block) % stride == 0
+      }
+    case .selected(let queryBlock, let keyBlock, let heads, let kept):
+      let (rows, count) = (
+        (shape.queries + queryBlock - 1) / queryBlock, (shape.keys + keyBlock - 1) / keyBlock
+      )
+      var random = Philox(seed: 5)
+      let lists = (0..<shape.batch * rows * heads).map { _ in
+        (0..<count).map { ($0, random.integer(1 << 20)) }.sorted { $0.1 < $1.1 }.map(\.0).prefix(kept)
+      }
+      let blocks = Tensor(
+        lists.flatMap { list in (0..<kept).map { Int32($0 < list.count && $0 != 2 ? list[$0] : -1) } },
+        shape: [shape.batch, rows, heads, kept])
+      numbersOfBlocks = blocks
+      pattern = .selected(
+        SelectedBlocks(
+          numbers: UnsafePointer(blocks.storage.pointer.assumingMemoryBound(to: Int32.self)), heads: heads,
+          queryBlocks: rows, kept: kept, queries: queryBlock, keys: keyBlock))
+      sees = { b, h, i, j in
+        let list = lists[(b * rows + i / queryBlock) * heads + h * heads / shape.heads]
+        return list.enumerated().contains { $0 != 2 && $1 == j / keyBlock }
+      }
+    }
     let problem = AttentionShape(
       batch: shape.batch, queries: shape.queries, keys: shape.keys, heads: shape.heads,
       keyHeads: shape.keyHeads,
       width: shape.d, valueWidth: shape.dv, scale: 0.4, causal: shape.causal, window: shape.window,
-      always: shape.always, softCap: shape.cap ?? 0)
+      always: shape.always, softCap: shape.cap ?? 0, pattern: pattern)
     let sinks = shape.sinks ? tensor([shape.heads]) : nil
     let output = Tensor.full(gradient.shape, .nan)
     let lse = Tensor.full([shape.batch, shape.heads, shape.queries], .nan)
@@ -78,7 +146,7 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
         base: UnsafePointer($0.mutablePointer), batchStride: $0.strides[0], headStride: $0.strides[1],
         rowStride: $0.strides[2])
     }
-    withExtendedLifetime((q, k, v, dense, gradient)) {
+    withExtendedLifetime((q, k, v, dense, gradient, numbersOfBlocks)) {
       CPU.attention(
         problem, queries: HeadRows(q), keys: HeadRows(k), values: HeadRows(v), bias: added,
         sinks: sinks.map { UnsafePointer($0.mutablePointer) }, output: output.mutablePointer,
@@ -113,6 +181,8 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
           bias: { i, j in
             let end = i + shape.keys - shape.queries
             if shape.causal && j > end { return -.infinity }
+            if !sees(b, h, i, j) { return -.infinity }
+            if case .strided = shape.seen { return 0 }
             if let window = shape.window, j <= end - window, j >= shape.always { return -.infinity }
             return bf.map { Double($0[((b * shape.heads + h) * shape.queries + i) * shape.keys + j]) } ?? 0
           }, scale: 0.4, gradient: rows(gf, shape.queries, shape.heads, h, shape.dv),
@@ -163,6 +233,92 @@ struct AttentionCase: Sendable, CustomTestStringConvertible {
         scaledDotProductAttention(
           $0[0], $0[1], $0[2], bias: $0[4], causal: true, window: 4, always: 2, softCap: 0.8, sinks: $0[3])
       } < 5e-3)
+  }
+
+  @Test func gradientsOfSelections() {
+    var numbers = TestNumbers(67)
+    func tensor(_ shape: Shape) -> Tensor { Tensor(numbers.floats(shape.elementCount), shape: shape) }
+    let (q, k, v) = (tensor([1, 9, 4, 5]), tensor([1, 9, 2, 5]), tensor([1, 9, 2, 3]))
+    let blocks = Tensor([0, 1, 2, -1, 1, 2] as [Int32], shape: [1, 3, 1, 2])
+    #expect(
+      gradientError([q, k, v, tensor([4])]) {
+        blockSparseAttention(
+          $0[0], $0[1], $0[2], selection: BlockSelection(blocks: blocks, queryBlock: 4, keyBlock: 3),
+          softCap: 0.8, sinks: $0[3])
+      } < 5e-3)
+    #expect(
+      gradientError([q, k, v]) {
+        stridedBlockAttention($0[0], $0[1], $0[2], block: 2, stride: 2, window: 3, always: 1)
+      } < 5e-3)
+  }
+
+  @Test func gradientsOfNeighborhoods() {
+    var numbers = TestNumbers(71)
+    func tensor(_ shape: Shape) -> Tensor { Tensor(numbers.floats(shape.elementCount), shape: shape) }
+    let parts = (0..<3).map { _ in tensor([2, 4, 5, 2, 3]) }
+    #expect(
+      gradientError(parts + [tensor([2, 5, 5])]) {
+        neighborhoodAttention($0[0], $0[1], $0[2], window: 3, biasTable: $0[3])
+      } < 5e-3)
+  }
+
+  @Test(arguments: [(3, 1), (5, 2), (7, 1)])
+  func neighborhoodMatchesDouble(window: Int, dilation: Int) {
+    var numbers = TestNumbers(73)
+    let (height, width, heads, d) = (11, 6, 2, 5)
+    let side = 2 * window - 1
+    let parts = (0..<3).map { _ in numbers.floats(2 * height * width * heads * d) }
+    let table = numbers.floats(heads * side * side)
+    let inputs = parts.map { Tensor($0, shape: [2, height, width, heads, d]) }
+    let output = neighborhoodAttention(
+      inputs[0], inputs[1], inputs[2], window: window, dilation: dilation,
+      biasTable: Tensor(table, shape: [heads, side, side]), scale: 0.6
+    ).floats
+    /// Where a window starts, among the positions that are a multiple of the dilation away.
+    func sees(_ i: Int, _ j: Int, _ size: Int) -> Bool {
+      if (i - j) % dilation != 0 { return false }
+      let count = (size - i % dilation + dilation - 1) / dilation
+      let start = min(max(i / dilation - window / 2, 0), max(count - window, 0))
+      return (start..<start + window).contains(j / dilation)
+    }
+    var worst = 0.0
+    for item in 0..<2 {
+      for head in 0..<heads {
+        func rows(_ x: [Float]) -> [[Double]] {
+          (0..<height * width).map { pixel in
+            (0..<d).map { Double(x[((item * height * width + pixel) * heads + head) * d + $0]) }
+          }
+        }
+        let naive = NaiveAttention(
+          q: rows(parts[0]), k: rows(parts[1]), v: rows(parts[2]),
+          bias: { i, j in
+            let (dy, dx) = (j / width - i / width, j % width - i % width)
+            guard sees(i / width, j / width, height), sees(i % width, j % width, width) else {
+              return -.infinity
+            }
+            let (row, column) = (dy / dilation + window - 1, dx / dilation + window - 1)
+            return Double(table[(head * side + row) * side + column])
+          }, scale: 0.6, gradient: rows(parts[0]))
+        for pixel in 0..<height * width {
+          for c in 0..<d {
+            let y = Double(output[((item * height * width + pixel) * heads + head) * d + c])
+            worst = y.isNaN ? .infinity : max(worst, abs(y - naive.output[pixel][c]))
+          }
+        }
+      }
+    }
+    #expect(worst < 2e-6)
+  }
+
+  /// NATTEN's rule for the borders, position by position.
+  @Test func neighborhoods() {
+    #expect(Neighborhood.axis(6, window: 3, dilation: 1)[0] == [0, 1, 2])
+    #expect(Neighborhood.axis(6, window: 3, dilation: 1)[3] == [2, 3, 4])
+    #expect(Neighborhood.axis(6, window: 3, dilation: 1)[5] == [3, 4, 5])
+    #expect(Neighborhood.axis(11, window: 3, dilation: 3)[1] == [1, 4, 7])
+    #expect(Neighborhood.axis(11, window: 3, dilation: 3)[10] == [4, 7, 10])
+    #expect(Neighborhood.axis(11, window: 3, dilation: 3)[8] == [2, 5, 8])
+    #expect(Neighborhood.axis(2, window: 5, dilation: 1)[1] == [0, 1])
   }
 
   @Test func viewsNeedNoCopy() {

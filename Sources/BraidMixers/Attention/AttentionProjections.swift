@@ -7,6 +7,8 @@ struct AttentionProjections: Sendable {
   let query, key, value, output: Linear
   let queryNorm, keyNorm: Parameter?
   let sinks: Parameter?
+  /// The place of the parameters in the model.
+  let path: String
   private let adapters: [Int: [LowRank]]
 
   /// Two linear maps without bias, one after the other.
@@ -22,6 +24,7 @@ struct AttentionProjections: Sendable {
   init(_ scope: ParameterScope, _ heads: AttentionHeads, mixer: String) throws {
     try heads.validate(mixer)
     self.heads = heads
+    path = scope.path
     let inputs = heads.inputChannels ?? heads.channels
     let (queryWidth, keyWidth) = (heads.heads * heads.headWidth, heads.keyHeads * heads.headWidth)
     let names =
@@ -79,6 +82,12 @@ struct AttentionProjections: Sendable {
       k = rotary.rotated(k, from: position)
     }
     return (q, k, v.reshaped(batch, length, heads.keyHeads, width), gate)
+  }
+
+  /// No keys and no values, as buffers that grow.
+  func emptyCache(batch: Int) -> MixerState {
+    let empty = Tensor.zeros([batch, 0, heads.keyHeads, heads.headWidth])
+    return MixerState(["keys": empty, "values": empty])
   }
 
   /// The output [B, L, channels] of heads [B, L, heads, D].

@@ -3,9 +3,12 @@ import BraidTensor
 /// Softmax attention written out, one query after the other.
 enum AttentionReference {
   /// As `scaledDotProductAttention`, where query t sees the keys that `visible` names.
+  ///
+  /// - Parameter bias: [heads, keys] of a query and the keys that it sees.
   static func attend(
     _ queries: Tensor, _ keys: Tensor, _ values: Tensor, scale: Float, softCap: Float? = nil,
-    sinks: Tensor? = nil, visible: (_ query: Int) -> [Int]
+    sinks: Tensor? = nil, bias: ((_ query: Int, _ seen: [Int]) -> Tensor)? = nil,
+    visible: (_ query: Int) -> [Int]
   ) -> Tensor {
     let (batch, heads, keyHeads) = (queries.shape[0], queries.shape[2], keys.shape[2])
     let group = heads / keyHeads
@@ -17,6 +20,7 @@ enum AttentionReference {
       let v = rows(values, seen).permuted(0, 2, 1, 3)  // [B, Hk, n, Dv]
       var scores = matmul(q, k) * scale
       if let softCap { scores = (scores / softCap).tanh() * softCap }
+      if let bias { scores = scores + bias(t, seen).reshaped(keyHeads, group, seen.count) }
       if let sinks {
         let sink = sinks.reshaped(1, keyHeads, group, 1).broadcast(to: [batch, keyHeads, group, 1])
         scores = Tensor.concatenated([scores, sink], axis: -1)

@@ -57,10 +57,7 @@ public struct GroupedQueryAttention: CausalMixer {
     return projections.finish(attended, gate: gate)
   }
 
-  public func initialState(batch: Int) -> MixerState {
-    let empty = Tensor.zeros([batch, 0, configuration.heads.keyHeads, configuration.heads.headWidth])
-    return MixerState(["keys": empty, "values": empty])
-  }
+  public func initialState(batch: Int) -> MixerState { projections.emptyCache(batch: batch) }
 
   public func prefill(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state, use: nil) }
 

@@ -89,7 +89,8 @@ public struct MultiHeadLatentAttention: CausalMixer {
       scope("kv_a_proj_with_mqa"), inputs: c.channels, outputs: c.latentWidth + c.rotaryWidth, bias: c.bias)
     latentNorm = scope("kv_a_layernorm").parameter("weight", [c.latentWidth], init: .ones)
     expansion = Linear(
-      scope("kv_b_proj"), inputs: c.latentWidth, outputs: c.heads * (c.keyWidth + c.valueWidth), bias: false)
+      scope("kv_b_proj"), inputs: c.latentWidth, outputs: c.heads * (c.keyWidth + c.valueWidth), bias: false,
+      keepsPrecision: true)  // read as a matrix by steps
     output = Linear(scope("o_proj"), inputs: c.heads * c.valueWidth, outputs: c.channels, bias: c.bias)
   }
 

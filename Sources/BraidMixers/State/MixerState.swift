@@ -93,6 +93,27 @@ public struct MixerState: Sendable {
     entries[name] = entry
   }
 
+  /// Writes rows [batch, n, ...] over those of a tensor from `start` on: in place where nobody else holds it.
+  ///
+  /// Rows that ask for gradients are joined by an operation that passes them on.
+  public mutating func replaceRows(at start: Int, with rows: Tensor, of name: String) {
+    guard var entry = entries.removeValue(forKey: name) else {
+      preconditionFailure("MixerState: there is no tensor \(name)")
+    }
+    if rows.requiresGradient || entry.tensor.requiresGradient {
+      let present = entry.rows.map { entry.tensor.sliced(axis: 1, $0) } ?? entry.tensor
+      entry.rows = nil
+      entry.tensor = Tensor.concatenated(
+        [
+          present.sliced(axis: 1, 0..<start), rows,
+          present.sliced(axis: 1, start + rows.shape[1]..<present.shape[1]),
+        ], axis: 1)
+    } else {
+      entry.tensor.replaceRows(at: start + (entry.rows?.lowerBound ?? 0), with: rows)
+    }
+    entries[name] = entry
+  }
+
   /// Drops all but the last `count` rows of a buffer; its memory stays about that of `count` rows as rows come and go.
   public mutating func keepLast(_ count: Int, of name: String) {
     guard let entry = entries[name] else { return }

@@ -29,12 +29,44 @@ struct AttentionShape: Sendable {
   var always = 0
   /// Scores s become cap tanh(s / cap); 0 for none.
   var softCap: Float = 0
+  var pattern = AttentionPattern.dense
 
   /// Queries that share a key head.
   var group: Int { heads / keyHeads }
   /// Bounds of j - i; see `braid_attention_scores`.
   var above: Int { causal ? keys - queries : .max }
   var below: Int { window.map { keys - queries - $0 + 1 } ?? .min }
+
+  /// The keys that a single query sees, where a rule says so.
+  var spansOfOne: [Range<Int>]? {
+    let start = Swift.max(0, keys - (window ?? keys))
+    let first = Swift.min(always, start)
+    switch pattern {
+    case .selected: return nil
+    case .dense: return [0..<first, start..<keys].filter { !$0.isEmpty }
+    case .strided(let block, let stride):
+      var spans: [Range<Int>] = []
+      func add(_ span: Range<Int>) {
+        if span.isEmpty { return }
+        if let last = spans.last, last.upperBound >= span.lowerBound {
+          spans[spans.count - 1] = last.lowerBound..<Swift.max(last.upperBound, span.upperBound)
+        } else {
+          spans.append(span)
+        }
+      }
+      let own = (keys - 1) / block
+      for index in 0..<Swift.max(0, keys > 0 ? own + 1 : 0) {
+        let range = index * block..<Swift.min(keys, (index + 1) * block)
+        if (own - index) % stride == 0 {
+          add(range)
+        } else {
+          add(range.clamped(to: 0..<first))
+          add(range.clamped(to: start..<keys))
+        }
+      }
+      return spans
+    }
+  }
 }
 
 /// A bias that is added to the scores: a view of [batch, heads, queries, keys] with dense or no rows.
@@ -51,27 +83,30 @@ extension CPU {
   ///
   /// - Parameters:
   ///   - output: [batch, queries, heads, valueWidth].
+  ///   - listBias: of the keys that lists name; the bias is for the dense form.
   ///   - sinks: [heads], scores that take part in the softmax and have no value; or nil.
   ///   - lse: [batch, heads, queries], what the gradient recomputes the probabilities from.
   static func attention(
     _ shape: AttentionShape, queries: HeadRows, keys: HeadRows, values: HeadRows, bias: AttentionBias?,
-    sinks: UnsafePointer<Float>? = nil, output: UnsafeMutablePointer<Float>,
+    listBias: ListBias? = nil, sinks: UnsafePointer<Float>? = nil, output: UnsafeMutablePointer<Float>,
     lse: UnsafeMutablePointer<Float>?,
     kernels table: braid_kernels = kernels.pointee
   ) {
     let kernels = table.attention
-    if shape.queries == 1 && shape.group <= 8 {
-      return attentionOfOne(
-        shape, queries: queries, keys: keys, values: values, bias: bias, sinks: sinks, output: output,
-        lse: lse, kernels: table)
+    if case .selected(let selected) = shape.pattern, selected.queries == 1 {
+      return attentionToLists(
+        shape, selected, queries: queries, keys: keys, values: values, bias: listBias, sinks: sinks,
+        output: output, lse: lse, kernels: table)
     }
-    let panel = kernels.panel
+    if shape.queries == 1, let spans = shape.spansOfOne {
+      return attentionOfOne(
+        shape, to: spans, queries: queries, keys: keys, values: values, bias: bias, sinks: sinks,
+        output: output, lse: lse, kernels: table)
+    }
+    let plan = AttentionPlan(shape, rows: queryRows)
+    let (panel, step, blocks) = (kernels.panel, plan.step, plan.blocks)
     let (d, dv) = (shape.width, shape.valueWidth)
     let width = padded(dv, panel)
-    // Blocks of whole panels, but one for keys that just fit.
-    let most = Int(BRAID_ATTENTION_KEYS)
-    let step = shape.keys <= most ? Swift.max(1, shape.keys) : 256
-    let blocks = (shape.keys + step - 1) / step
     let blockFloats = padded(step, panel) * d + step * width
     let packedFloats = Swift.max(1, shape.batch * shape.keyHeads * blocks * blockFloats)
     let packedMemory = Memory.allocate(packedFloats * 4)
@@ -82,24 +117,23 @@ extension CPU {
     parallelFor(shape.batch * shape.keyHeads * blocks) { task in
       let (pair, block) = task.quotientAndRemainder(dividingBy: blocks)
       let (image, head) = pair.quotientAndRemainder(dividingBy: shape.keyHeads)
-      let first = block * step
-      let n = Swift.min(step, shape.keys - first)
+      let range = plan.keys(block)
+      let n = range.count
       withUnsafeTemporaryAllocation(of: Int.self, capacity: n) { offsets in
         let offsets = offsets.baseAddress!
         let out = packed + task * blockFloats
-        for j in 0..<n { offsets[j] = (first + j) * keys.lengthStride }
+        for j in 0..<n { offsets[j] = (range.lowerBound + j) * keys.lengthStride }
         kernels.pack_transposed(keys.start(image, head), offsets, n, d, scale, out)
-        for j in 0..<n { offsets[j] = (first + j) * values.lengthStride }
+        for j in 0..<n { offsets[j] = (range.lowerBound + j) * values.lengthStride }
         kernels.pack_rows(values.start(image, head), offsets, n, dv, out + padded(step, panel) * d)
       }
     }
 
-    let parts = (shape.queries + queryRows - 1) / queryRows
-    parallelFor(shape.batch * shape.heads * parts) { task in
-      let (pair, part) = task.quotientAndRemainder(dividingBy: parts)
+    parallelFor(shape.batch * shape.heads * plan.parts.count) { task in
+      let (pair, index) = task.quotientAndRemainder(dividingBy: plan.parts.count)
       let (image, head) = pair.quotientAndRemainder(dividingBy: shape.heads)
-      let from = part * queryRows
-      let rows = Swift.min(queryRows, shape.queries - from)
+      let part = plan.parts[index]
+      let (from, rows) = (part.lowerBound, part.count)
       withWorkspace(
         floats: [
           queryStride(rows) * d, rows, rows, rows * width, Int(BRAID_ATTENTION_ROWS * BRAID_ATTENTION_KEYS),
@@ -125,22 +159,17 @@ extension CPU {
         floats[3].update(repeating: 0, count: rows * width)
         block.scores.cap = shape.softCap * log2OfE
         block.first = sinks == nil ? 1 : 0
-        for index in 0..<blocks {
-          let first = index * step
-          let n = Swift.min(step, shape.keys - first)
-          block.scores.above = shape.causal ? shape.above + from - first : .max
-          block.scores.below = shape.window == nil ? .min : shape.below + from - first
-          block.scores.always = Swift.min(n, Swift.max(0, shape.always - first))
-          if shape.causal && rows - 1 + block.scores.above < 0 { continue }
-          if shape.window != nil && block.scores.always == 0 && block.scores.below >= n { continue }
+        for visit in plan.visits(image, head: head, part) {
           let operands =
-            packed + ((image * shape.keyHeads + head / shape.group) * blocks + index) * blockFloats
-          block.scores.n = n
+            packed + ((image * shape.keyHeads + head / shape.group) * blocks + visit.block) * blockFloats
+          plan.limits(&block.scores, row: from, visit)
+          block.scores.n = plan.keys(visit.block).count
           block.scores.keys = UnsafePointer(operands)
           block.values = UnsafePointer(operands + padded(step, panel) * d)
           if let bias {
             block.scores.bias =
-              bias.base + image * bias.batchStride + head * bias.headStride + from * bias.rowStride + first
+              bias.base + image * bias.batchStride + head * bias.headStride + from * bias.rowStride
+              + visit.block * step
             block.scores.bias_stride = bias.rowStride
           }
           kernels.forward(&block)
@@ -155,70 +184,26 @@ extension CPU {
     }
   }
 
-  /// `attention` of a single position, which reads keys and values in place: packing would cost more than the work.
-  private static func attentionOfOne(
-    _ shape: AttentionShape, queries: HeadRows, keys: HeadRows, values: HeadRows, bias: AttentionBias?,
-    sinks: UnsafePointer<Float>?, output: UnsafeMutablePointer<Float>, lse: UnsafeMutablePointer<Float>?,
-    kernels table: braid_kernels
-  ) {
-    let kernels = table.attention
-    let (d, dv, rows) = (shape.width, shape.valueWidth, shape.group)
-    // The last position: it sees all keys, or those of its window.
-    let start = Swift.max(0, shape.keys - (shape.window ?? shape.keys))
-    let always = Swift.min(shape.always, start)
-    let blocks =
-      keyBlocks(always) + keyBlocks(shape.keys - start).map { $0.lowerBound + start..<$0.upperBound + start }
-    let factor = shape.scale * log2OfE
-    parallelFor(shape.batch * shape.keyHeads) { task in
-      let (image, keyHead) = task.quotientAndRemainder(dividingBy: shape.keyHeads)
-      let head = keyHead * rows
-      withWorkspace(
-        floats: [
-          queryStride(rows) * d, rows, rows, rows * padded(dv, kernels.panel),
-          rows * Int(BRAID_ATTENTION_KEYS),
-        ],
-        offsets: [rows]
-      ) { floats, offsets in
-        for r in 0..<rows {
-          table.math.unary(
-            BRAID_UNARY_AFFINE, queries.start(image, head + r), floats[0] + r * d, d, factor, 0)
-          offsets[0][r] = r * dv
-        }
-        for r in 0..<rows {
-          floats[1][r] = sinks.map { $0[head + r] * log2OfE } ?? -.infinity
-          floats[2][r] = sinks == nil ? 0 : 1
-        }
-        floats[3].update(repeating: 0, count: rows * padded(dv, kernels.panel))
-        var first = sinks == nil
-        for range in blocks where !range.isEmpty {
-          defer { first = false }
-          let from = range.lowerBound
-          kernels.forward_few(
-            floats[0], rows, keys.start(image, keyHead) + from * keys.lengthStride, keys.lengthStride,
-            values.start(image, keyHead) + from * values.lengthStride, values.lengthStride, range.count, d,
-            dv, bias.map { $0.base + image * $0.batchStride + head * $0.headStride + from },
-            bias?.headStride ?? 0, log2OfE, shape.softCap * log2OfE, first ? 1 : 0, floats[1], floats[2],
-            floats[3], floats[4])
-        }
-        let at = image * shape.heads + head
-        kernels.finish(
-          floats[3], floats[1], floats[2], rows, dv, output + at * dv, offsets[0], lse.map { $0 + at })
-      }
-    }
-  }
-
   /// The gradients of `attention`: added to dq, dk and dv (contiguous [batch, length, heads, width]) and to dbias
   /// (contiguous [batch, heads, queries, keys]).
   static func attentionGradient(
     _ shape: AttentionShape, queries: HeadRows, keys: HeadRows, values: HeadRows, bias: AttentionBias?,
     output: UnsafePointer<Float>, lse: UnsafePointer<Float>, gradient: UnsafePointer<Float>,
     dq: UnsafeMutablePointer<Float>, dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>,
-    dbias: UnsafeMutablePointer<Float>?, kernels table: braid_kernels = kernels.pointee
+    dbias: UnsafeMutablePointer<Float>?, listBias: ListBias? = nil,
+    dlistBias: UnsafeMutablePointer<Float>? = nil, kernels table: braid_kernels = kernels.pointee
   ) {
     guard shape.keys > 0, shape.queries > 0 else { return }
     let kernels = table.attention
     let (d, valueWidth) = (shape.width, shape.valueWidth)
-    let blocks = keyBlocks(shape.keys)
+    if case .selected(let selected) = shape.pattern, selected.queries == 1 {
+      return attentionToListsGradient(
+        shape, selected, queries: queries, keys: keys, values: values, bias: listBias, output: output,
+        lse: lse,
+        gradient: gradient, dq: dq, dk: dk, dv: dv, dbias: dlistBias, kernels: table)
+    }
+    let plan = AttentionPlan(shape, rows: AttentionGradientWorkspace.rows)
+    let blocks = (0..<plan.blocks).map(plan.keys)
     parallelFor(shape.batch * shape.keyHeads) { task in
       let (image, keyHead) = task.quotientAndRemainder(dividingBy: shape.keyHeads)
       withWorkspace(
@@ -248,18 +233,23 @@ extension CPU {
           operands.gradient = gradient + at * valueWidth
           operands.dq = dq + at * d
           var scores = braid_attention_scores()
-          scores.bias = bias.map { $0.base + image * $0.batchStride + head * $0.headStride }
           scores.bias_stride = bias?.rowStride ?? 0
           scores.bias_scale = log2OfE
-          scores.above = shape.above
-          scores.below = shape.below
-          scores.always = shape.always
           scores.cap = shape.softCap * log2OfE
           let pair = image * shape.heads + head
-          workspace.add(
-            operands, queryOffsets: queryOffsets, outputOffsets: outputOffsets, dqOffsets: dqOffsets,
-            count: shape.queries, scores: scores, scale: shape.scale, lse: lse + pair * shape.queries,
-            dbias: dbias.map { $0 + pair * shape.queries * shape.keys }, dbiasStride: shape.keys)
+          for part in plan.parts {
+            let first = part.lowerBound
+            scores.bias = bias.map {
+              $0.base + image * $0.batchStride + head * $0.headStride + first * $0.rowStride
+            }
+            workspace.add(
+              operands, queryOffsets: queryOffsets + first, outputOffsets: outputOffsets + first,
+              dqOffsets: dqOffsets + first, count: part.count, scores: scores,
+              visits: plan.visits(image, head: head, part),
+              limits: { plan.limits(&$0, row: first, $1) }, scale: shape.scale,
+              lse: lse + pair * shape.queries + first,
+              dbias: dbias.map { $0 + (pair * shape.queries + first) * shape.keys }, dbiasStride: shape.keys)
+          }
         }
         workspace.end(
           operands, keyOffsets: fill(0, shape.keys, shape.keyHeads * d),

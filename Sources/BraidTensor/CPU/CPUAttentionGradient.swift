@@ -18,6 +18,8 @@ struct AttentionGradientWorkspace {
   let blocks: [Range<Int>]
   let d, dv, width, valueWidth: Int
   let floats: [UnsafeMutablePointer<Float>]
+  /// Where each key block starts in the padded runs, in keys.
+  private let starts: [Int]
 
   static func lengths(_ kernels: braid_attention_kernels, blocks: [Range<Int>], d: Int, dv: Int) -> [Int] {
     let panel = kernels.panel
@@ -44,11 +46,11 @@ struct AttentionGradientWorkspace {
     width = CPU.padded(d, kernels.panel)
     valueWidth = CPU.padded(dv, kernels.panel)
     self.floats = floats
-  }
-
-  /// Where key block `index` starts in the padded runs, in keys.
-  private func start(_ index: Int) -> Int {
-    blocks[..<index].reduce(0) { $0 + CPU.padded($1.count, kernels.panel) }
+    var next = 0
+    starts = blocks.map { block in
+      defer { next += CPU.padded(block.count, kernels.panel) }
+      return next
+    }
   }
 
   /// Packs keys and values, and clears their gradients.
@@ -57,7 +59,7 @@ struct AttentionGradientWorkspace {
     _ valueOffsets: UnsafePointer<Int>, scale: Float
   ) {
     for (index, range) in blocks.enumerated() {
-      let (at, first, n) = (start(index), range.lowerBound, range.count)
+      let (at, first, n) = (starts[index], range.lowerBound, range.count)
       kernels.pack_transposed(keys, keyOffsets + first, n, d, scale * CPU.log2OfE, floats[0] + at * d)
       kernels.pack_rows(keys, keyOffsets + first, n, d, floats[1] + first * width)
       kernels.pack_transposed(values, valueOffsets + first, n, dv, 1, floats[2] + at * dv)
@@ -67,13 +69,20 @@ struct AttentionGradientWorkspace {
     floats[4].update(repeating: 0, count: count * valueWidth)
   }
 
-  /// Adds what a run of queries contributes; `scores` holds bias, masks and limits of the run and the whole of the keys.
+  /// Adds what a run of queries contributes; `scores` holds bias and masks of the run and the whole of the keys.
+  ///
+  /// - Parameters:
+  ///   - visits: the key blocks that the run visits, all of them where nil; `count` is one block of rows then.
+  ///   - limits: sets the limits of a visit.
   func add(
     _ operands: AttentionGradientOperands, queryOffsets: UnsafePointer<Int>,
     outputOffsets: UnsafePointer<Int>,
-    dqOffsets: UnsafePointer<Int>, count: Int, scores: braid_attention_scores, scale: Float,
+    dqOffsets: UnsafePointer<Int>, count: Int, scores: braid_attention_scores,
+    visits: [AttentionPlan.Visit]? = nil,
+    limits: (inout braid_attention_scores, AttentionPlan.Visit) -> Void = { _, _ in }, scale: Float,
     lse: UnsafePointer<Float>, dbias: UnsafeMutablePointer<Float>?, dbiasStride: Int
   ) {
+    precondition(visits == nil || count <= Self.rows)
     for from in stride(from: 0, to: count, by: Self.rows) {
       let rows = Swift.min(Self.rows, count - from)
       kernels.transpose(operands.queries, queryOffsets + from, rows, d, 1, floats[5], rows)
@@ -98,18 +107,11 @@ struct AttentionGradientWorkspace {
       block.dq = floats[10]
       block.scratch = floats[11]
       block.dbias_stride = dbiasStride
-      for (index, range) in blocks.enumerated() {
-        let (at, first) = (start(index), range.lowerBound)
-        if scores.above != .max {
-          // Local limits: the block's keys start at `first`, its rows at `from`.
-          block.scores.above = scores.above + from - first
-          if rows - 1 + block.scores.above < 0 { continue }
-        }
-        if scores.below != .min {
-          block.scores.below = scores.below + from - first
-          block.scores.always = Swift.min(range.count, Swift.max(0, Int(scores.always) - first))
-          if block.scores.always == 0 && block.scores.below >= range.count { continue }
-        }
+      for turn in 0..<(visits?.count ?? blocks.count) {
+        let index = visits?[turn].block ?? turn
+        let (at, range) = (starts[index], blocks[index])
+        let first = range.lowerBound
+        if let visits { limits(&block.scores, visits[turn]) }
         block.scores.n = range.count
         block.scores.keys = UnsafePointer(floats[0] + at * d)
         block.scores.bias = scores.bias.map { $0 + from * scores.bias_stride + first }

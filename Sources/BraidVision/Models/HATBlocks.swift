@@ -2,31 +2,17 @@ import BraidMixers
 import BraidNN
 import BraidTensor
 
-/// Channel attention: y times sigmoid(W2 relu(W1 mean(y))), the mean over the whole map.
-struct HATChannelAttention: Sendable {
-  let squeeze: Convolution2D
-  let excite: Convolution2D
-
-  init(_ scope: ParameterScope, channels: Int, factor: Int) {
-    squeeze = Convolution2D(scope("attention.1"), inputs: channels, outputs: channels / factor, kernel: 1)
-    excite = Convolution2D(scope("attention.3"), inputs: channels / factor, outputs: channels, kernel: 1)
-  }
-
-  /// The channels' weights [B, 1, 1, C] from their means [B, 1, 1, C].
-  func weights(means: Tensor) -> Tensor { excite(squeeze(means, activation: .relu), activation: .sigmoid) }
-}
-
 /// Channel attention block: two convolutions with a narrow middle, then channel attention.
 struct HATConvolutionBlock: Sendable {
   let compress: Convolution2D
   let expand: Convolution2D
-  let attention: HATChannelAttention
+  let attention: ChannelAttention
 
   init(_ scope: ParameterScope, _ c: HATConfiguration) {
     let middle = c.channels / c.compressRatio
     compress = Convolution2D(scope("cab.0"), inputs: c.channels, outputs: middle)
     expand = Convolution2D(scope("cab.2"), inputs: middle, outputs: c.channels)
-    attention = HATChannelAttention(scope("cab.3"), channels: c.channels, factor: c.squeezeFactor)
+    attention = ChannelAttention(scope("cab.3"), channels: c.channels, factor: c.squeezeFactor)
   }
 
   /// Before channel attention: [B, H, W, C].

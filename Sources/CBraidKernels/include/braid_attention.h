@@ -52,6 +52,24 @@ typedef struct {
   float *scratch;         // BRAID_ATTENTION_ROWS * BRAID_ATTENTION_KEYS
 } braid_attention_block;
 
+// One position's query heads that share keys and values, against keys and values read in place.
+typedef struct {
+  size_t rows, n, d, dv;  // n in 1...BRAID_ATTENTION_KEYS
+  const float *queries;   // [rows][d], scaled by (softmax scale) log2(e)
+  // Key j starts at keys + p key_stride, value j at values + p value_stride, with p = positions[j], or j where
+  // positions is NULL.
+  const float *keys, *values;
+  ptrdiff_t key_stride, value_stride;
+  const int32_t *positions;
+  // As in braid_attention_scores; bias[r * bias_stride + j].
+  const float *bias;
+  size_t bias_stride;
+  float bias_scale, cap;
+  // As in braid_attention_block; scratch: rows * BRAID_ATTENTION_KEYS.
+  int first;
+  float *maximum, *total, *output, *scratch;
+} braid_attention_few;
+
 typedef struct {
   braid_attention_scores scores;
   const float *query_panels;     // row panels of the queries, not scaled
@@ -80,13 +98,7 @@ typedef struct {
   // Row panels: ceil(d / panel) blocks [n][panel], padded with zeros.
   void (*pack_rows)(const float *base, const ptrdiff_t *offsets, size_t n, size_t d, float *out);
   void (*forward)(const braid_attention_block *block);
-  // One position's query heads (rows <= 8 that share keys and values) against n <= BRAID_ATTENTION_KEYS keys, read
-  // in place: key j at keys + j * key_stride. queries [rows][d], scaled by (softmax scale) log2(e); bias and cap as
-  // in braid_attention_scores; maximum, total, output as in braid_attention_block.
-  void (*forward_few)(const float *queries, size_t rows, const float *keys, ptrdiff_t key_stride,
-                      const float *values, ptrdiff_t value_stride, size_t n, size_t d, size_t dv,
-                      const float *bias, size_t bias_stride, float bias_scale, float cap, int first,
-                      float *maximum, float *total, float *output, float *scratch);
+  void (*forward_few)(const braid_attention_few *few);
   // Row i of out = output[i] / total[i] (zeros where total is 0); lse (optional) [rows] as the backward wants it.
   void (*finish)(const float *output, const float *maximum, const float *total, size_t rows, size_t dv,
                  float *out, const ptrdiff_t *offsets, float *lse);

@@ -1,7 +1,7 @@
 import BraidNN
 import BraidTensor
 
-/// Queries, keys and values [B, L, heads, width] of the delta rule with its gates, as a mixer has computed them.
+/// Queries, keys and values [B, L, heads, width] of the delta rule, with its gates.
 struct DeltaHeads {
   /// q and k may have fewer heads than v; neighbouring value heads then share one.
   var q, k, v: Tensor

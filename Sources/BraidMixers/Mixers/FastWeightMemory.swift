@@ -1,8 +1,9 @@
 import BraidTensor
 
-/// The function that a test-time-training layer learns while it reads: one or two linear layers for each head.
+/// What a test-time-training layer learns while it reads: one or two linear layers for each head.
 ///
-/// Inside a mini-batch all gradients are those at the weights before it, so that its positions are computed together:
+/// Inside a mini-batch all gradients are those at the weights before it, so that its positions are computed
+/// together:
 ///
 ///     W_t = exp(G_t) W - η_t Σ_{s≤t} exp(G_t - G_s) ∇_W ℓ(f_W(k_s), v_s);   o_t = f_{W_t}(q_t)
 ///
@@ -28,7 +29,7 @@ struct FastWeightMemory {
   /// With it, ℓ = |LN(f(k)) - (v - k)|² / 2 and the output is o + LN(o); without, ℓ = |f(k) - v|² / 2.
   let normalization: Normalization?
 
-  /// The outputs [B, H, n, D] for the next positions, which stay within a mini-batch, and the memory behind them.
+  /// The outputs [B, H, n, D] for the next positions, which stay within a mini-batch; the memory moves on.
   ///
   /// - Parameters:
   ///   - q, k, v: [B, H, n, D].
@@ -108,7 +109,8 @@ struct FastWeightMemory {
     return Tensor.concatenated([x, .ones([x.shape[0], x.shape[1], x.shape[2], 1])], axis: 3)
   }
 
-  /// What each layer reads at k, and the loss's gradient by what it makes of it, at the mini-batch's first weights.
+  /// What each layer reads at k, and the loss's gradient by what it makes of it, at the weights before the
+  /// mini-batch.
   private func written(_ k: Tensor, _ v: Tensor) -> (inputs: [Tensor], gradients: [Tensor]) {
     var inputs: [Tensor] = []
     var outputs: [Tensor] = []

@@ -8,8 +8,9 @@ import BraidTensor
 ///     S_t = (I - β_t k_tᵀ k_t) exp(g_t) S_{t-1} + β_t k_tᵀ v_t;   o_t = q_t S_t / √K   [K, V]
 ///     out = W_o (RMSNorm(o) ⊙ SiLU(W_z h))
 ///
-/// h [batch, length, C]. Two published layouts: that of Qwen3-Next (joined projections, interleaved by key head, and one
-/// convolution) and that of OLMo Hybrid (and flash-linear-attention), with a projection and a convolution for each part.
+/// h [batch, length, C]. Two published layouts: that of Qwen3-Next (joined projections, interleaved by key
+/// head, and one convolution) and that of OLMo Hybrid (and flash-linear-attention), with a projection and a
+/// convolution for each part.
 /// Source: Yang, Kautz and Hatamizadeh, "Gated delta networks: improving Mamba2 with delta rule", 2025.
 public struct GatedDeltaNet: CausalMixer {
   /// How the parameters are laid out and named.

@@ -8,7 +8,8 @@ import BraidTensor
 ///     S_t = (I - β_t k_tᵀ k_t) diag(exp(g_t)) S_{t-1} + β_t k_tᵀ v_t;   o_t = q_t S_t / √K
 ///     out = W_o (RMSNorm(o) ⊙ σ(W_g2 W_g1 h))
 ///
-/// h [batch, length, C]; the inner width of both low-rank gates is K. Names as in the published Kimi Linear checkpoints.
+/// h [batch, length, C]; the inner width of both low-rank gates is K. Names as in the published Kimi Linear
+/// checkpoints.
 /// Source: Kimi team, "Kimi linear: an expressive, efficient attention architecture", 2025.
 public struct KimiDeltaAttention: CausalMixer {
   public struct Configuration: Codable, Hashable, Sendable {

@@ -3,12 +3,12 @@ import BraidTensor
 
 /// M²RNN: a recurrent network whose state is a matrix, with a non-linear step.
 ///
-///     q, k, v = SiLU(causal convolution of W h), heads;   f_t = σ(W_f h_t + b_f)              one number a head
+///     q, k, v = SiLU(causal convolution of W h), heads;   f_t = σ(W_f h_t + b_f)         one number a head
 ///     S_t = f_t S_{t-1} + (1 - f_t) tanh(S_{t-1} W + k_tᵀ v_t);   o_t = q_t S_t               [K, V]
 ///     out = W_o (RMSNorm(o) ⊙ SiLU(W_g h))
 ///
-/// h [batch, length, C]; W [V, V] for each head. The recurrence is that of the paper's abstract; convolutions, output gate
-/// and norm stand as in the other recurrent mixers here.
+/// h [batch, length, C]; W [V, V] for each head. The recurrence is that of the paper's abstract;
+/// convolutions, output gate and norm stand as in the other recurrent mixers here.
 /// Source: "M²RNN: non-linear RNNs with matrix-valued states for scalable language modeling", 2026.
 public struct M2RNN: CausalMixer {
   public struct Configuration: Codable, Hashable, Sendable {

@@ -3,15 +3,16 @@ import BraidTensor
 
 /// A memory that is a small network, trained by gradient descent on the sequence while it is read.
 ///
-///     q, k, v = W h, heads, q and k of norm 1;   η_t = η σ(W_η h_t + b_η);   g_t = -softplus(W_a h_t + b_a), or 0
-///     W_t = exp(G_t) W - η_t Σ_{s≤t} exp(G_t - G_s) ∇_W ℓ(f_W(k_s), v_s)     W: the weights before the mini-batch
+///     q, k, v = W h, heads, q and k of norm 1
+///     η_t = η σ(W_η h_t + b_η);   g_t = -softplus(W_a h_t + b_a), or 0;   G_t the sum over the mini-batch
+///     W_t = exp(G_t) W - η_t Σ_{s≤t} exp(G_t - G_s) ∇_W ℓ(f_W(k_s), v_s)    W: before the mini-batch
 ///     o_t = f_{W_t}(q_t);   out = W_o LayerNorm(o)
 ///
-/// h [batch, length, C]. f is linear, or two layers with a GELU between. With normalisation (TTT layers)
-/// ℓ = |LN(f(k)) - (v - k)|² / 2 and o is o + LN(o); without (AllMem) ℓ = |f(k) - v|² / 2: then a linear memory without
-/// bias and with mini-batches of one position is the delta rule. The initial memory is learnt.
-/// Source: Sun et al., "Learning to (learn at test time): RNNs with expressive hidden states", 2024; the memory of
-/// "AllMem", 2026.
+/// h [batch, length, C]. f is linear, or two layers with a GELU between. With normalisation (TTT layers),
+/// ℓ = |LN(f(k)) - (v - k)|² / 2 and o is o + LN(o); without (AllMem), ℓ = |f(k) - v|² / 2: then a linear
+/// memory without bias and with mini-batches of one position is the delta rule. The initial memory is learnt.
+/// Source: Sun et al., "Learning to (learn at test time): RNNs with expressive hidden states", 2024; the
+/// memory of "AllMem", 2026.
 public struct TestTimeTraining: CausalMixer {
   public enum Memory: String, Codable, Hashable, Sendable {
     case linear

@@ -1,12 +1,12 @@
 import CBraidKernels
 
-/// The gated delta rule over a sequence, as one operation: outputs [B, L, H, V] and the last state [B, H, K, V].
+/// The outputs [B, L, H, V] and the last state [B, H, K, V] of the gated delta rule, as one operation.
 ///
 ///     S_t = (I - beta_t k_t^T k_t) diag(exp(g_t)) S_{t-1} + beta_t k_t^T v_t,  o_t = scale q_t S_t
 ///
-/// Without a decay g this is DeltaNet, with one number a head and step Gated DeltaNet, with one a channel Kimi delta
-/// attention. Work grows linearly with length: chunks of 64 steps, each a few small products. Gradients flow into
-/// all inputs, out of the outputs and the final state.
+/// Without a decay g this is DeltaNet, with one number a head and step Gated DeltaNet, with one a channel
+/// Kimi delta attention. Work grows linearly with length: chunks of 64 steps, each a few small products.
+/// Gradients flow into all inputs, out of the outputs and the final state.
 ///
 /// - Parameters:
 ///   - q: [B, L, Hk, K], where H is a multiple of Hk; neighbouring value heads share a query and a key.
@@ -16,8 +16,8 @@ import CBraidKernels
 ///   - logDecay: g, at most 0, [B, L, H] or [B, L, H, K]; nil is no decay.
 ///   - scale: 1 / sqrt(K) where nil.
 ///   - initialState: S_0, [B, H, K, V]; nil is zeros.
-/// Source: Yang et al., "Parallelizing linear transformers with the delta rule over sequence length", 2024; Yang,
-/// Kautz and Hatamizadeh, "Gated delta networks", 2025; Kimi team, "Kimi linear", 2025.
+/// Source: Yang et al., "Parallelizing linear transformers with the delta rule over sequence length", 2024;
+/// Yang, Kautz and Hatamizadeh, "Gated delta networks", 2025; Kimi team, "Kimi linear", 2025.
 public func deltaRule(
   _ q: Tensor, _ k: Tensor, _ v: Tensor, beta: Tensor, logDecay: Tensor? = nil, scale: Float? = nil,
   initialState: Tensor? = nil

@@ -1,9 +1,9 @@
-/// A non-linear recurrence of matrices as one operation: outputs [B, L, H, V] and the last state [B, H, K, V].
+/// The outputs [B, L, H, V] and the last state [B, H, K, V] of a non-linear recurrence of matrices.
 ///
 ///     S_t = f_t S_{t-1} + (1 - f_t) tanh(S_{t-1} W + k_t^T v_t),  o_t = q_t S_t
 ///
-/// The steps follow one another; work runs in parallel over batch and heads. Gradients flow into all inputs, out of the
-/// outputs and the final state; for them every 16th state is kept.
+/// The steps follow one another; work runs in parallel over batch and heads. Gradients flow into all inputs,
+/// out of the outputs and the final state; for them every 16th state is kept.
 ///
 /// - Parameters:
 ///   - q, k: [B, L, H, K].

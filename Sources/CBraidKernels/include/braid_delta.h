@@ -2,9 +2,9 @@
 //
 //   S_t = (I - beta_t k_t^T k_t) diag(exp(g_t)) S_{t-1} + beta_t k_t^T v_t,  o_t = scale q_t S_t
 //
-// float32; k, q and v are rows, S is [keys, values] and dense. Every exponential is of a decay summed over the steps that
-// it spans (channel-wise decays whose sum over a few rows is small also as its inverse), so strong decays underflow to 0
-// and nothing overflows.
+// float32; k, q and v are rows, S is [keys, values] and dense. Every exponential is of a decay summed over
+// the steps that it spans (channel-wise decays whose sum over a few rows is small also as its inverse), so
+// strong decays underflow to 0 and nothing overflows.
 #pragma once
 #include <stddef.h>
 
@@ -24,8 +24,8 @@ typedef struct {
   float *final_state;          // [keys, values], written; may be initial_state
   float *o;
   ptrdiff_t o_row;
-  // For the gradient, or NULL: the states before each chunk [ceil(length / chunk), keys, values], and what each
-  // value differs by from its prediction, [length, values].
+  // For the gradient, or NULL: the states before each chunk [ceil(length / chunk), keys, values], and what
+  // each value differs by from its prediction, [length, values].
   float *saved_states, *saved_errors;
   float *workspace;            // `workspace(keys, values)` floats, or `gradient_workspace`; 3 keys for `steps`
 } braid_delta_forward;

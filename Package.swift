@@ -10,6 +10,7 @@ let package = Package(
     .library(name: "BraidCheckpoint", targets: ["BraidCheckpoint"]),
     .library(name: "BraidMixers", targets: ["BraidMixers"]),
     .library(name: "BraidTraining", targets: ["BraidTraining"]),
+    .library(name: "BraidLanguage", targets: ["BraidLanguage"]),
     .library(name: "BraidVision", targets: ["BraidVision"]),
     .library(name: "BraidSpeech", targets: ["BraidSpeech"]),
     .executable(name: "braid", targets: ["braid-cli"]),
@@ -51,6 +52,11 @@ let package = Package(
     .target(
       name: "BraidTraining", dependencies: ["BraidFiles", "BraidTensor", "BraidNN", "BraidCheckpoint"]),
     .target(
+      name: "BraidLanguage",
+      dependencies: [
+        "BraidFiles", "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining",
+      ]),
+    .target(
       name: "BraidVision",
       dependencies: [
         "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining",
@@ -62,8 +68,8 @@ let package = Package(
     .target(
       name: "Braid",
       dependencies: [
-        "BraidTensor", "BraidNN", "BraidCheckpoint", "BraidMixers", "BraidTraining", "BraidVision",
-        "BraidSpeech", "CBraidModels",
+        "BraidTensor", "BraidNN", "BraidCheckpoint", "BraidMixers", "BraidTraining", "BraidLanguage",
+        "BraidVision", "BraidSpeech", "CBraidModels",
       ]),
     .executableTarget(name: "restore-example", dependencies: ["Braid"], path: "Examples/Restore"),
     .executableTarget(
@@ -90,6 +96,9 @@ let package = Package(
       name: "BraidMixersTests", dependencies: ["BraidMixers", "BraidNN", "BraidTestSupport"],
       resources: [.copy("Fixtures")]),
     .testTarget(name: "BraidTrainingTests", dependencies: ["BraidTraining", "BraidNN", "BraidTestSupport"]),
+    .testTarget(
+      name: "BraidLanguageTests", dependencies: ["BraidLanguage", "BraidTestSupport"],
+      resources: [.copy("Fixtures")]),
     .testTarget(
       name: "BraidVisionTests", dependencies: ["BraidVision", "BraidTraining", "BraidTestSupport"],
       resources: [.copy("Fixtures")]),

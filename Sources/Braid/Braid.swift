@@ -1,4 +1,5 @@
 @_exported import BraidCheckpoint
+@_exported import BraidLanguage
 @_exported import BraidMixers
 @_exported import BraidNN
 @_exported import BraidSpeech

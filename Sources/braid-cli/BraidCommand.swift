@@ -5,11 +5,11 @@ import Braid
 struct BraidCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "braid",
-    abstract: "Restores images with hybrid sequence models, on a plain CPU.",
+    abstract: "Restores images and runs language models with hybrid sequence models, on a plain CPU.",
     version: BraidVersion.text,
     subcommands: [
-      RestoreCommand.self, EvaluateCommand.self, TrainCommand.self, BenchCommand.self, ModelsCommand.self,
-      DoctorCommand.self,
+      RestoreCommand.self, EvaluateCommand.self, TrainCommand.self, LanguageModelCommand.self,
+      BenchCommand.self, ModelsCommand.self, DoctorCommand.self,
     ])
 
   static func main() async {

@@ -37,7 +37,7 @@ public struct LightningAttention: CausalMixer {
     }
 
     /// -s_h for every head.
-    var logDecays: [Float] {
+    public var logDecays: [Float] {
       let factor = 1 - Double(layer) / (Double(layerCount - 1) + 1e-5) + 1e-5
       return (1...heads).map { Float(-pow(2, -8 * Double($0) / Double(heads)) * factor) }
     }

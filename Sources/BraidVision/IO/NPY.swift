@@ -12,19 +12,8 @@ public enum NPY {
 
   static func write(_ values: [Float], shape: [Int], to file: AtomicFile) throws {
     precondition(shape.reduce(1, *) == values.count, "NPY: \(values.count) values for \(shape)")
-    try header(shape).withUnsafeBytes { try file.write($0) }
+    try NPYWriter.header(shape).withUnsafeBytes { try file.write($0) }
     try values.withUnsafeBytes { try file.write($0) }
-  }
-
-  /// The bytes that stand before float32 values of `shape` (format version 1.0).
-  static func header(_ shape: [Int]) -> [UInt8] {
-    let sizes = shape.map(String.init).joined(separator: ", ") + (shape.count == 1 ? "," : "")
-    var text = "{'descr': '<f4', 'fortran_order': False, 'shape': (\(sizes)), }"
-    // The values begin at a multiple of 64.
-    while (10 + text.utf8.count + 1) % 64 != 0 { text += " " }
-    text += "\n"
-    let count = text.utf8.count
-    return [0x93] + Array("NUMPY".utf8) + [1, 0, UInt8(count & 255), UInt8(count >> 8)] + Array(text.utf8)
   }
 
   /// The values and shape in an array file's bytes, integers as they are; throws `ImageError`.

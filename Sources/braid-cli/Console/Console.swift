@@ -26,6 +26,14 @@ final class Console: Sendable {
     MemoryRefusal.tell(asJSON: options.json)
   }
 
+  /// For a command whose standard output is its results alone.
+  init() {
+    isJSON = false
+    isQuiet = false
+    device = .cpu
+    seed = nil
+  }
+
   /// An event of `--json`; nothing otherwise.
   func event(_ name: String, _ fields: [(String, JSONValue)]) {
     guard isJSON else { return }

@@ -1,4 +1,5 @@
 import Braid
+import BraidFiles
 
 /// An error as the command tells it: an exit code, a short name for programs, a message and what to do.
 struct Failure: Error {
@@ -47,6 +48,22 @@ struct Failure: Error {
           hint: "look into the file with: braid models inspect FILE; --model names the architecture")
       default: self = make(Exit.badData, "model_file")
       }
+    case let error as LanguageModelError:
+      switch error {
+      case .notFound: self = make(Exit.noInput, "not_found")
+      case .unreadable: self = make(Exit.noInput, "unreadable")
+      case .configuration, .inconsistent: self = make(Exit.badData, "configuration")
+      case .unknownModelType: self = make(Exit.badData, "model_type")
+      case .tokens, .token: self = make(Exit.badData, "tokens")
+      case .generation: self = make(Exit.badData, "generation")
+      }
+    case let error as MixerError:
+      if case .state = error {
+        self = make(Exit.badData, "state")
+      } else {
+        self = make(Exit.badData, "configuration")
+      }
+    case is FileFailure: self = make(Exit.cannotCreate, "cannot_write")
     case let error as ModelError:
       switch error {
       case .scale, .noModelForScale: self = make(Exit.usage, "scale", hint: error.hint)

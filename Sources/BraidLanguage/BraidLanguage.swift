@@ -1,0 +1,5 @@
+@_exported import BraidCheckpoint
+@_exported import BraidMixers
+@_exported import BraidNN
+@_exported import BraidTensor
+@_exported import BraidTraining

@@ -51,6 +51,7 @@ public enum MixerRegistry {
     Entry(ParallelHeads.self),
     Entry(LinearWindowMixer.self),
     Entry(BlockRoutedMixer.self),
+    Entry(SalientTokenMixer.self),
     Entry(LayerRouter.self),
     Entry(GatedAttentionUnit.self),
     Entry(SlidingWindowAttention.self),

@@ -11,7 +11,7 @@ import BraidTensor
 /// keys and values (E), the others enter S and z (R); until then the whole block is in E. So the choice looks at no
 /// later token, and the state grows by `kept` rows a block.
 /// Source: STILL, 2026: routing by self-saliency and the norm-preserving map; no code is public, so blocks and f are
-/// stated here.
+/// stated here. Choices are noted by `RouteBook`.
 public struct SalientTokenMixer: CausalMixer {
   public struct Configuration: Codable, Hashable, Sendable {
     /// Norms of queries and keys, rotary embedding and biases count; caps, sinks and gates do not.
@@ -42,6 +42,8 @@ public struct SalientTokenMixer: CausalMixer {
   public var channels: Int { configuration.heads.channels }
   let projections: AttentionProjections
   private let queryMap, keyMap: Parameter
+  /// The place of the parameters in the model.
+  private let path: String
 
   public init(_ scope: ParameterScope, _ c: Configuration) throws {
     try MixerError.require(
@@ -49,6 +51,7 @@ public struct SalientTokenMixer: CausalMixer {
       Self.name,
       "blocks of \(c.block) of which \(c.kept) stay; soft caps and sinks are not known here")
     configuration = c
+    path = scope.path
     projections = try AttentionProjections(scope, c.heads, mixer: Self.name)
     let width = c.heads.headWidth
     func map(_ name: String, _ count: Int) -> Parameter {
@@ -76,9 +79,11 @@ public struct SalientTokenMixer: CausalMixer {
     return (grouped.detached * k.detached.unsqueezed(3)).sum(axes: [-1]).mean(axes: [-1])
   }
 
-  /// The positions within a block that stay: [B, kept, key heads], of saliencies [B, block, key heads].
-  private func chosen(_ saliency: Tensor) -> Tensor {
-    saliency.topK(configuration.kept, axis: 1).indices
+  /// The positions within block `number` that stay: [B, kept, key heads], of saliencies [B, block, key heads].
+  private func chosen(_ saliency: Tensor, number: Int) -> Tensor {
+    RouteBook.route("\(path) block \(number)", from: 0, count: configuration.kept) {
+      saliency.topK(configuration.kept, axis: 1).indices
+    }
   }
 
   public func reference(_ x: Tensor) -> Tensor {
@@ -91,7 +96,8 @@ public struct SalientTokenMixer: CausalMixer {
     var stays: [[[Bool]]] = Array(
       repeating: Array(repeating: Array(repeating: false, count: length), count: heads), count: batch)
     for start in stride(from: 0, to: length / c.block * c.block, by: c.block) where c.kept > 0 {
-      let picked = chosen(salient.sliced(axis: 1, start..<start + c.block)).elements(as: Int64.self)
+      let picked = chosen(salient.sliced(axis: 1, start..<start + c.block), number: start / c.block)
+        .elements(as: Int64.self)
       for (i, position) in picked.enumerated() {
         stays[i / (c.kept * heads)][i % heads][start + Int(position)] = true
       }
@@ -167,10 +173,10 @@ public struct SalientTokenMixer: CausalMixer {
       state.append(part(v), to: "block values")
       state.append(part(salient), to: "block saliency")
       outputs.append(attend(part(q), part(fq), state, open: open))
-      if open + range.count == c.block { close(&state) }
+      state.position += range.count
+      if open + range.count == c.block { close(&state, number: state.position / c.block - 1) }
       start = range.upperBound
     }
-    state.position += x.shape[1]
     let attended = outputs.count == 1 ? outputs[0] : Tensor.concatenated(outputs, axis: 1)
     return projections.finish(attended, gate: gate)
   }
@@ -214,11 +220,11 @@ public struct SalientTokenMixer: CausalMixer {
   }
 
   /// Routes the tokens of a complete block.
-  private func close(_ state: inout MixerState) {
+  private func close(_ state: inout MixerState, number: Int) {
     let (keys, values) = (state["block keys"], state["block values"])
     var features = mapped(keys, keyMap)
     if configuration.kept > 0 {
-      let chosen = chosen(state["block saliency"])
+      let chosen = chosen(state["block saliency"], number: number)
       let rows = chosen.unsqueezed(-1).broadcast(to: Shape(chosen.shape.dimensions + [keys.shape[3]]))
         .contiguous()
       state.append(keys.gathered(axis: 1, rows), to: "keys")

@@ -12,12 +12,16 @@ import BraidTensor
 /// enhancement", 2025.
 struct TimeFrequencyBlock: Sendable {
   let attention: SharedAttention
-  let time: BidirectionalBranch
-  let frequency: BidirectionalBranch
+  let time: BidirectionalMamba
+  let frequency: BidirectionalMamba
 
   init(_ scope: ParameterScope, _ c: MambAttention.Configuration) throws {
-    time = try BidirectionalBranch(scope("time_mamba"), output: scope("tlinear"), c)
-    frequency = try BidirectionalBranch(scope("freq_mamba"), output: scope("flinear"), c)
+    let mamba = Mamba.Configuration(
+      channels: c.channels, innerChannels: c.expansion * c.channels, stateSize: c.stateSize,
+      kernelSize: c.kernelSize)
+    let both = BidirectionalMamba.Configuration(mamba: mamba, epsilon: c.normEpsilon)
+    time = try BidirectionalMamba(blocks: scope("time_mamba"), projection: scope("tlinear"), both)
+    frequency = try BidirectionalMamba(blocks: scope("freq_mamba"), projection: scope("flinear"), both)
     attention = SharedAttention(scope("attention"), channels: c.channels, heads: c.heads)
   }
 
@@ -25,10 +29,11 @@ struct TimeFrequencyBlock: Sendable {
   func callAsFunction(_ x: Tensor) -> Tensor {
     let (batch, frames, bins, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
     var y = x.permuted(0, 2, 1, 3).contiguous().reshaped(batch * bins, frames, channels)
-    y = time(attention(y))
-    y = y.reshaped(batch, bins, frames, channels).permuted(0, 2, 1, 3).contiguous()
+    y = attention(y)
+    y = (y + time(y)).reshaped(batch, bins, frames, channels).permuted(0, 2, 1, 3).contiguous()
       .reshaped(batch * frames, bins, channels)
-    return frequency(attention(y)).reshaped(batch, frames, bins, channels)
+    y = attention(y)
+    return (y + frequency(y)).reshaped(batch, frames, bins, channels)
   }
 }
 
@@ -55,45 +60,5 @@ struct SharedAttention: Sendable {
     let mixed = scaledDotProductAttention(
       projected.selected(axis: 2, 0), projected.selected(axis: 2, 1), projected.selected(axis: 2, 2))
     return output(mixed.reshaped(batch, length, channels), residual: x)
-  }
-}
-
-/// x + W [f(x), b(x)] + bias, f and b Mamba with norm and residual along the sequence and against it.
-struct BidirectionalBranch: Sendable {
-  struct Direction: Sendable {
-    let norm: Parameter
-    let mixer: Mamba
-    let epsilon: Float
-
-    init(_ scope: ParameterScope, _ c: MambAttention.Configuration) throws {
-      mixer = try Mamba(
-        scope("mixer"),
-        Mamba.Configuration(
-          channels: c.channels, innerChannels: c.expansion * c.channels, stateSize: c.stateSize,
-          kernelSize: c.kernelSize))
-      norm = scope("norm").parameter("weight", [c.channels], init: .ones)
-      epsilon = c.normEpsilon
-    }
-
-    func callAsFunction(_ x: Tensor) -> Tensor {
-      mixer(x.rmsNorm(weight: norm.value, epsilon: epsilon)) + x
-    }
-  }
-  let forward: Direction
-  let backward: Direction
-  let weight: Parameter
-  let bias: Parameter
-
-  init(_ scope: ParameterScope, output: ParameterScope, _ c: MambAttention.Configuration) throws {
-    forward = try Direction(scope("forward_blocks")(0), c)
-    backward = try Direction(scope("backward_blocks")(0), c)
-    // Published as a transposed convolution of one tap: [inputs, outputs, 1].
-    weight = output.parameter("weight", [2 * c.channels, c.channels, 1], init: .fanIn(c.channels))
-    bias = output.parameter("bias", [c.channels], init: .fanIn(c.channels))
-  }
-
-  func callAsFunction(_ x: Tensor) -> Tensor {
-    let both = Tensor.concatenated([forward(x), backward(x.flipped(axis: 1)).flipped(axis: 1)], axis: -1)
-    return transposedConv1d(both, weight.value, bias: bias.value) + x
   }
 }

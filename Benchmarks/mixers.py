@@ -122,7 +122,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.serve:
         return serve(*arguments.serve)
-    python = bench.environment(arguments.python)
+    python = bench.environment(arguments.python, ("torch",))
     rows = arguments.rows.split(",")
     print(f"{datetime.date.today()}, {bench.processor()}, 2 threads, load {os.getloadavg()[0]:.1f}\n")
     print("| operation | Braid ms | backward | work | PyTorch form | s | ratio | medium s | ratio |")

@@ -90,7 +90,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [(1, 3, 2, 1), (40, 18, 8, 1), (35, 20, 16, 2), (9, 5, 3, 5)])
+  @Test(arguments: [(1, 3, 2, 1), (40, 18, 8, 1), (35, 20, 16, 2), (9, 5, 3, 5), (70, 18, 5, 1)])
   func gradients(_ length: Int, _ channels: Int, _ states: Int, _ groups: Int) {
     let p = Problem(batch: 2, length: length, channels: channels, states: states, groups: groups, seed: 9)
     let error = gradientError([p.u, p.steps, p.decay, p.inputs, p.outputs, p.skip, p.bias, p.state]) { x in
@@ -126,7 +126,7 @@ import Testing
     }
   }
 
-  @Test(arguments: [(1, 1), (3, 5), (8, 7)])
+  @Test(arguments: [(1, 1), (3, 5), (8, 7), (9, 15)])
   func fourDirectionsAreFourSequences(_ height: Int, _ width: Int) {
     let (channels, states, length) = (18, 8, height * width)
     var g = Philox(seed: 4)

@@ -19,6 +19,8 @@ struct ScanLayout {
 
   /// Time steps between saved states.
   static let chunk = 32
+  /// Time steps of a kernel call, whole chunks.
+  static let span = 64
 
   /// The channel blocks: none crosses a group.
   func blocks(lanes: Int) -> [Range<Int>] {
@@ -40,57 +42,94 @@ struct ScanInputs {
 extension CPU {
   private static let log2e: Float = 1.442_695_04
 
-  /// Calls `body` once for each batch element and channel block, in parallel, with its block prepared.
+  /// One kernel call: a block of channels in a span of steps.
+  private struct ScanCall {
+    var batch: Int
+    var block: Int
+    var range: Range<Int>
+    var scan: Int
+    var span: Range<Int>
+    /// The position of the span's first step where positions are steps, otherwise 0.
+    var position: Int
+    /// Whether the block's first (last) call of this scan.
+    var isFirst: Bool, isLast: Bool
+    /// Floats that the block keeps from call to call.
+    var kept: UnsafeMutablePointer<Float>
+  }
+
+  /// Calls `body` for each batch element, channel block and span of steps, in parallel over the first two, with the
+  /// kernel's block prepared.
+  ///
+  /// Neighbouring blocks take turns on every span, so that a row is read whole while its pages are at hand. A
+  /// block's spans follow one another, `backwards` the last one first.
   private static func forEachScanBlock(
-    _ layout: ScanLayout, _ inputs: ScanInputs, lanes: Int,
-    _ body: (_ batch: Int, _ block: Int, _ range: Range<Int>, _ scan: Int, _ kernel: inout braid_scan_block)
-      -> Void
+    _ layout: ScanLayout, _ inputs: ScanInputs, lanes: Int, keeping keptCount: Int, backwards: Bool = false,
+    _ body: (_ call: ScanCall, _ kernel: inout braid_scan_block) -> Void
   ) {
     let blocks = layout.blocks(lanes: lanes)
     let (states, channels, scans) = (layout.states, layout.channels, layout.scans)
     let bcRow = scans * layout.groups * states
-    parallelFor(layout.batch * blocks.count) { task in
-      let (batch, index) = task.quotientAndRemainder(dividingBy: blocks.count)
-      let range = blocks[index]
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: states * lanes) { table in
+    let spans = stride(from: 0, to: Swift.max(layout.length, 1), by: ScanLayout.span).map {
+      $0..<Swift.min($0 + ScanLayout.span, layout.length)
+    }
+    let runs = Swift.min(blocks.count, (4 * ThreadPool.threads - 1) / Swift.max(1, layout.batch) + 1)
+    let tableCount = states * lanes
+    parallelFor(layout.batch * runs) { task in
+      let (batch, run) = task.quotientAndRemainder(dividingBy: runs)
+      let members = blocks.count * run / runs..<blocks.count * (run + 1) / runs
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: members.count * (tableCount + keptCount)) {
+        memory in
+        let tables = memory.baseAddress!, kept = tables + members.count * tableCount
         for scan in 0..<scans {
-          for n in 0..<states {
-            for lane in 0..<lanes {
-              let channel = range.lowerBound + lane
-              table[n * lanes + lane] =
-                channel < range.upperBound ? inputs.a[(scan * channels + channel) * states + n] * log2e : 0
+          for index in members {
+            let table = tables + (index - members.lowerBound) * tableCount, range = blocks[index]
+            for n in 0..<states {
+              for lane in 0..<lanes {
+                let channel = range.lowerBound + lane
+                table[n * lanes + lane] =
+                  channel < range.upperBound ? inputs.a[(scan * channels + channel) * states + n] * log2e : 0
+              }
             }
           }
-          let bcOffset =
-            batch * layout.length * bcRow
-            + (scan * layout.groups + range.lowerBound / layout.channelsPerGroup) * states
-          var kernel = braid_scan_block()
-          kernel.u = inputs.u + batch * layout.length * channels + range.lowerBound
-          kernel.delta =
-            inputs.delta + batch * layout.length * scans * channels + scan * channels + range.lowerBound
-          kernel.b = inputs.b + bcOffset
-          kernel.c = inputs.c + bcOffset
-          kernel.u_row = channels
-          kernel.y_row = channels
-          kernel.delta_row = scans * channels
-          kernel.bc_row = bcRow
-          kernel.length = layout.length
-          kernel.channels = range.count
-          kernel.states = states
-          kernel.a = UnsafePointer(table.baseAddress)
-          kernel.d = inputs.d.map { $0 + scan * channels + range.lowerBound }
-          kernel.bias = inputs.bias.map { $0 + scan * channels + range.lowerBound }
-          kernel.softplus = layout.softplus ? 1 : 0
-          kernel.accumulate = scan > 0 ? 1 : 0
-          kernel.chunk = ScanLayout.chunk
-          func run(_ order: UnsafePointer<Int32>?) {
-            kernel.order = order
-            body(batch, index, range, scan, &kernel)
+          func pass(_ order: UnsafePointer<Int32>?) {
+            for step in spans.indices {
+              let span = spans[backwards ? spans.count - 1 - step : step]
+              let position = order == nil ? span.lowerBound : 0
+              let first = batch * layout.length + position
+              for index in members {
+                let range = blocks[index], own = index - members.lowerBound
+                let bcOffset =
+                  first * bcRow + (scan * layout.groups + range.lowerBound / layout.channelsPerGroup) * states
+                var kernel = braid_scan_block()
+                kernel.u = inputs.u + first * channels + range.lowerBound
+                kernel.delta = inputs.delta + (first * scans + scan) * channels + range.lowerBound
+                kernel.b = inputs.b + bcOffset
+                kernel.c = inputs.c + bcOffset
+                kernel.u_row = channels
+                kernel.y_row = channels
+                kernel.delta_row = scans * channels
+                kernel.bc_row = bcRow
+                kernel.order = order.map { $0 + span.lowerBound }
+                kernel.length = span.count
+                kernel.channels = range.count
+                kernel.states = states
+                kernel.a = UnsafePointer(tables + own * tableCount)
+                kernel.d = inputs.d.map { $0 + scan * channels + range.lowerBound }
+                kernel.bias = inputs.bias.map { $0 + scan * channels + range.lowerBound }
+                kernel.softplus = layout.softplus ? 1 : 0
+                kernel.accumulate = scan > 0 ? 1 : 0
+                kernel.chunk = ScanLayout.chunk
+                let call = ScanCall(
+                  batch: batch, block: index, range: range, scan: scan, span: span, position: position,
+                  isFirst: step == 0, isLast: step == spans.count - 1, kept: kept + own * keptCount)
+                body(call, &kernel)
+              }
+            }
           }
           if let order = layout.orders[scan] {
-            order.withUnsafeBufferPointer { run($0.baseAddress) }
+            order.withUnsafeBufferPointer { pass($0.baseAddress) }
           } else {
-            run(nil)
+            pass(nil)
           }
         }
       }
@@ -113,17 +152,22 @@ extension CPU {
     let (states, channels) = (layout.states, layout.channels)
     let savedPerScan = (layout.length + ScanLayout.chunk - 1) / ScanLayout.chunk * states * lanes
     let blockCount = layout.blocks(lanes: lanes).count
-    forEachScanBlock(layout, inputs, lanes: lanes) { batch, block, range, scan, kernel in
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: states * lanes) { registers in
-        let own = state + ((batch * layout.scans + scan) * channels + range.lowerBound) * states
-        transposeStates(own, states: states, count: range.count, lanes: lanes, into: registers.baseAddress!)
-        kernel.state = registers.baseAddress
-        kernel.y = y + batch * layout.length * channels + range.lowerBound
-        kernel.saved = saved.map { $0 + ((batch * blockCount + block) * layout.scans + scan) * savedPerScan }
-        kernels.forward(&kernel)
-        for channel in 0..<range.count {
-          for n in 0..<states { own[channel * states + n] = registers[n * lanes + channel] }
-        }
+    forEachScanBlock(layout, inputs, lanes: lanes, keeping: states * lanes) { call, kernel in
+      let range = call.range
+      let own = state + ((call.batch * layout.scans + call.scan) * channels + range.lowerBound) * states
+      if call.isFirst {
+        transposeStates(own, states: states, count: range.count, lanes: lanes, into: call.kept)
+      }
+      kernel.state = call.kept
+      kernel.y = y + (call.batch * layout.length + call.position) * channels + range.lowerBound
+      kernel.saved = saved.map {
+        $0 + ((call.batch * blockCount + call.block) * layout.scans + call.scan) * savedPerScan
+          + call.span.lowerBound / ScanLayout.chunk * states * lanes
+      }
+      kernels.forward(&kernel)
+      guard call.isLast else { return }
+      for channel in 0..<range.count {
+        for n in 0..<states { own[channel * states + n] = call.kept[n * lanes + channel] }
       }
     }
   }
@@ -167,33 +211,39 @@ extension CPU {
     db.update(repeating: 0, count: parts * bcPart)
     dc.update(repeating: 0, count: parts * bcPart)
 
-    forEachScanBlock(layout, inputs, lanes: lanes) { batch, block, range, scan, kernel in
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: workspaceCount + (2 * states + 2) * lanes) {
-        memory in
-        let sums = memory.baseAddress! + workspaceCount
-        sums.update(repeating: 0, count: (2 * states + 2) * lanes)
-        let part = (batch * blocks.count + block) * scans + scan
+    let sumCount = (2 * states + 2) * lanes
+    forEachScanBlock(layout, inputs, lanes: lanes, keeping: sumCount, backwards: true) { call, kernel in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: workspaceCount) { workspace in
+        let (batch, scan, range, sums) = (call.batch, call.scan, call.range, call.kept)
+        let part = (batch * blocks.count + call.block) * scans + scan
         let stateOffset = ((batch * scans + scan) * channels + range.lowerBound) * states
-        kernel.saved = UnsafeMutablePointer(mutating: saved) + part * savedPerScan
+        let first = batch * length + call.position
+        kernel.saved =
+          UnsafeMutablePointer(mutating: saved) + part * savedPerScan
+          + call.span.lowerBound / ScanLayout.chunk * states * lanes
         var gradient = braid_scan_gradient()
-        gradient.workspace = memory.baseAddress
+        gradient.workspace = workspace.baseAddress
         gradient.da = sums
         gradient.dd = sums + states * lanes
         gradient.dbias = sums + (states + 1) * lanes
         gradient.dstate = sums + (states + 2) * lanes
-        if let finalState {
-          for channel in 0..<range.count {
-            for n in 0..<states {
-              gradient.dstate[n * lanes + channel] = finalState[stateOffset + channel * states + n]
+        if call.isFirst {
+          sums.update(repeating: 0, count: sumCount)
+          if let finalState {
+            for channel in 0..<range.count {
+              for n in 0..<states {
+                gradient.dstate[n * lanes + channel] = finalState[stateOffset + channel * states + n]
+              }
             }
           }
         }
-        gradient.dy = dy + batch * length * channels + range.lowerBound
-        gradient.du = gradients.u + batch * length * channels + range.lowerBound
-        gradient.ddelta = gradients.delta + batch * length * perScan + scan * channels + range.lowerBound
-        gradient.db = db + part * bcPart
-        gradient.dc = dc + part * bcPart
+        gradient.dy = dy + first * channels + range.lowerBound
+        gradient.du = gradients.u + first * channels + range.lowerBound
+        gradient.ddelta = gradients.delta + first * perScan + scan * channels + range.lowerBound
+        gradient.db = db + part * bcPart + call.span.lowerBound * states
+        gradient.dc = dc + part * bcPart + call.span.lowerBound * states
         kernels.backward(&kernel, &gradient)
+        guard call.isLast else { return }
         for channel in 0..<range.count {
           let row = da + ((batch * scans + scan) * channels + range.lowerBound + channel) * (states + 2)
           for n in 0..<states {

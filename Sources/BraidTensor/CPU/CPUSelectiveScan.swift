@@ -22,6 +22,18 @@ struct ScanLayout {
   /// Time steps of a kernel call, whole chunks.
   static let span = 64
 
+  /// Ranges of neighbouring blocks that one task works on in turns: none crosses a group, and how many there are
+  /// depends on the shapes alone, because a run's sums over channels are made in one order.
+  func runs(lanes: Int) -> [Range<Int>] {
+    let blocks = (channelsPerGroup + lanes - 1) / lanes
+    let perGroup = Swift.min(blocks, Swift.max(1, 16 / groups))
+    return (0..<groups).flatMap { group in
+      (0..<perGroup).map { run in
+        group * blocks + blocks * run / perGroup..<group * blocks + blocks * (run + 1) / perGroup
+      }
+    }
+  }
+
   /// The channel blocks: none crosses a group.
   func blocks(lanes: Int) -> [Range<Int>] {
     (0..<groups).flatMap { group in
@@ -46,6 +58,8 @@ extension CPU {
   private struct ScanCall {
     var batch: Int
     var block: Int
+    /// Which of the layout's runs the block belongs to.
+    var run: Int
     var range: Range<Int>
     var scan: Int
     var span: Range<Int>
@@ -72,11 +86,11 @@ extension CPU {
     let spans = stride(from: 0, to: Swift.max(layout.length, 1), by: ScanLayout.span).map {
       $0..<Swift.min($0 + ScanLayout.span, layout.length)
     }
-    let runs = Swift.min(blocks.count, (4 * ThreadPool.threads - 1) / Swift.max(1, layout.batch) + 1)
+    let runs = layout.runs(lanes: lanes)
     let tableCount = states * lanes
-    parallelFor(layout.batch * runs) { task in
-      let (batch, run) = task.quotientAndRemainder(dividingBy: runs)
-      let members = blocks.count * run / runs..<blocks.count * (run + 1) / runs
+    parallelFor(layout.batch * runs.count) { task in
+      let (batch, run) = task.quotientAndRemainder(dividingBy: runs.count)
+      let members = runs[run]
       withUnsafeTemporaryAllocation(of: Float.self, capacity: members.count * (tableCount + keptCount)) {
         memory in
         let tables = memory.baseAddress!, kept = tables + members.count * tableCount
@@ -120,7 +134,8 @@ extension CPU {
                 kernel.accumulate = scan > 0 ? 1 : 0
                 kernel.chunk = ScanLayout.chunk
                 let call = ScanCall(
-                  batch: batch, block: index, range: range, scan: scan, span: span, position: position,
+                  batch: batch, block: index, run: run, range: range, scan: scan, span: span,
+                  position: position,
                   isFirst: step == 0, isLast: step == spans.count - 1, kept: kept + own * keptCount)
                 body(call, &kernel)
               }
@@ -198,7 +213,8 @@ extension CPU {
     let blocks = layout.blocks(lanes: lanes)
     let perScan = scans * channels
     // What several blocks or batch elements add to goes to parts that are summed in a fixed order afterwards.
-    let parts = layout.batch * blocks.count * scans
+    let runs = layout.runs(lanes: lanes)
+    let parts = layout.batch * runs.count * scans
     let bcPart = length * states
     let workspaceCount = Int(kernels.workspace(states, ScanLayout.chunk))
     let bParts = Storage(byteCount: parts * bcPart * 4)
@@ -215,11 +231,12 @@ extension CPU {
     forEachScanBlock(layout, inputs, lanes: lanes, keeping: sumCount, backwards: true) { call, kernel in
       withUnsafeTemporaryAllocation(of: Float.self, capacity: workspaceCount) { workspace in
         let (batch, scan, range, sums) = (call.batch, call.scan, call.range, call.kept)
-        let part = (batch * blocks.count + call.block) * scans + scan
+        let part = (batch * runs.count + call.run) * scans + scan
+        let block = (batch * blocks.count + call.block) * scans + scan
         let stateOffset = ((batch * scans + scan) * channels + range.lowerBound) * states
         let first = batch * length + call.position
         kernel.saved =
-          UnsafeMutablePointer(mutating: saved) + part * savedPerScan
+          UnsafeMutablePointer(mutating: saved) + block * savedPerScan
           + call.span.lowerBound / ScanLayout.chunk * states * lanes
         var gradient = braid_scan_gradient()
         gradient.workspace = workspace.baseAddress
@@ -268,24 +285,23 @@ extension CPU {
         }
       }
     }
-    // Time steps go back to positions, channel blocks of a group add up.
+    // Time steps go back to positions, runs of a group add up.
     let (groups, bcRow) = (layout.groups, scans * layout.groups * states)
-    parallelFor(layout.batch * scans * groups) { task in
-      let (batch, rest) = task.quotientAndRemainder(dividingBy: scans * groups)
-      let (scan, group) = rest.quotientAndRemainder(dividingBy: groups)
-      let members = blocks.indices.filter { blocks[$0].lowerBound / layout.channelsPerGroup == group }
-      for t in 0..<length {
+    let members = runs.count / groups
+    parallelRanges(layout.batch * scans * groups * length, minimum: 4096 / states + 1) { range in
+      for index in range {
+        let (row, t) = index.quotientAndRemainder(dividingBy: length)
+        let (batch, rest) = row.quotientAndRemainder(dividingBy: scans * groups)
+        let (scan, group) = rest.quotientAndRemainder(dividingBy: groups)
         let position = layout.orders[scan].map { Int($0[t]) } ?? t
         let target = (batch * length + position) * bcRow + (scan * groups + group) * states
-        for n in 0..<states {
-          var (b, c): (Float, Float) = (0, 0)
-          for block in members {
-            let part = ((batch * blocks.count + block) * scans + scan) * bcPart + t * states + n
-            b += db[part]
-            c += dc[part]
+        let (b, c) = (gradients.b + target, gradients.c + target)
+        for run in 0..<members {
+          let part = ((batch * runs.count + group * members + run) * scans + scan) * bcPart + t * states
+          for n in 0..<states {
+            b[n] = run == 0 ? db[part + n] : b[n] + db[part + n]
+            c[n] = run == 0 ? dc[part + n] : c[n] + dc[part + n]
           }
-          gradients.b[target + n] = b
-          gradients.c[target + n] = c
         }
       }
     }

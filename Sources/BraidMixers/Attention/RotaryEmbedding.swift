@@ -102,39 +102,52 @@ public struct RotaryEmbedding: Codable, Hashable, Sendable {
 
   fileprivate func table(_ positions: Range<Int>) -> RotaryTable {
     let (pairs, factor) = frequencies
-    func make(_ function: @escaping (Double) -> Double) -> Tensor {
-      Tensor.build([positions.count, pairs.count]) { out in
-        parallelRanges(positions.count, minimum: 64) { range in
-          for row in range {
-            let position = Float(positions.lowerBound + row)
-            for (i, f) in pairs.enumerated() {
-              out[row * pairs.count + i] = Float(factor * function(Double(position * f)))
-            }
-          }
+    return withoutGradient {
+      let angles = Tensor.build([positions.count, pairs.count]) { out in
+        for row in 0..<positions.count {
+          let position = Float(positions.lowerBound + row)
+          for (i, f) in pairs.enumerated() { out[row * pairs.count + i] = position * f }
         }
       }
+      return RotaryTable(cosine: angles.cosine() * Float(factor), sine: angles.sine() * Float(factor))
     }
-    return RotaryTable(cosine: make { cos($0) }, sine: make { sin($0) })
   }
 }
 
 /// Tables of the embeddings in use, shared by the layers of a model.
 private enum RotaryTables {
-  /// Positions that a kept table covers at most; beyond, tables are made for the positions at hand.
-  private static let most = 1 << 15
-  private static let kept = Mutex<[RotaryEmbedding: RotaryTable]>([:])
+  /// Positions from 0 on that a kept table covers at most. Beyond, the latest piece is kept: queries, keys and the
+  /// layers of a model ask for the same one.
+  private static let most = 1 << 12
+  private static let leastPiece = 64
+  private struct Tables: Sendable {
+    var first: [RotaryEmbedding: RotaryTable] = [:]
+    var latest: [RotaryEmbedding: (start: Int, table: RotaryTable)] = [:]
+  }
+  private static let kept = Mutex(Tables())
 
   static func table(_ embedding: RotaryEmbedding, _ positions: Range<Int>) -> (RotaryTable, offset: Int) {
-    guard positions.upperBound <= most else { return (embedding.table(positions), 0) }
-    return kept.withLock { kept in
-      if let table = kept[embedding], table.cosine.shape[0] >= positions.upperBound {
+    kept.withLock { kept in
+      if kept.first.count > 16 { kept.first.removeAll() }
+      if kept.latest.count > 16 { kept.latest.removeAll() }
+      guard positions.upperBound <= most else {
+        if let (start, table) = kept.latest[embedding], start <= positions.lowerBound,
+          positions.upperBound <= start + table.cosine.shape[0]
+        {
+          return (table, positions.lowerBound - start)
+        }
+        let count = max(positions.count, leastPiece)
+        let table = embedding.table(positions.lowerBound..<positions.lowerBound + count)
+        kept.latest[embedding] = (positions.lowerBound, table)
+        return (table, 0)
+      }
+      if let table = kept.first[embedding], table.cosine.shape[0] >= positions.upperBound {
         return (table, positions.lowerBound)
       }
       var length = 256
       while length < positions.upperBound { length *= 2 }
       let table = embedding.table(0..<length)
-      if kept.count >= 16 { kept.removeAll() }
-      kept[embedding] = table
+      kept.first[embedding] = table
       return (table, positions.lowerBound)
     }
   }

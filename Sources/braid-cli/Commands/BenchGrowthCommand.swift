@@ -42,21 +42,25 @@ struct BenchGrowthCommand: AsyncParsableCommand {
       }
       if let plot {
         let steady = growths.filter { !$0.stateGrows }
-        func panel(_ title: String, _ values: (StreamGrowth) -> [Double]) -> CurvePlot.Panel {
+        // A legend holds a few names: the mixers take turns, four to a pair of panels.
+        let groups = stride(from: 0, to: steady.count, by: 4).map { steady[$0..<min($0 + 4, steady.count)] }
+        func panel(_ title: String, _ group: ArraySlice<StreamGrowth>, _ values: (StreamGrowth) -> [Double])
+          -> CurvePlot.Panel
+        {
           CurvePlot.Panel(
             title: title,
-            series: steady.map { growth in
+            series: group.map { growth in
               CurvePlot.Series(
                 name: growth.name, x: growth.lengths.map { log2(Double($0)) }, y: values(growth))
             })
         }
         let picture = CurvePlot(
-          panels: [
-            panel("Processor time per token, relative to 1024 tokens") { growth in
-              growth.seconds.map { $0 / growth.seconds[0] }
-            },
-            panel("Peak memory, MB") { growth in growth.peaks.map { Double($0) / 1e6 } },
-          ], xLabel: "log2 of the tokens so far")
+          panels: groups.flatMap { group in
+            [
+              panel("time/token", group) { growth in growth.seconds.map { $0 / growth.seconds[0] } },
+              panel("peak MB", group) { growth in growth.peaks.map { Double($0) / 1e6 } },
+            ]
+          }, xLabel: "log2 of the tokens so far; time relative to that at 1 k", width: 1120, panelHeight: 240)
         let file = try AtomicFile(plot)
         try picture.png().withUnsafeBytes { try file.write($0) }
         try file.commit()
@@ -118,7 +122,7 @@ struct StreamGrowth {
       stateBytes[index] = bytes(state)
       if index.trailingZeroBitCount % 2 == 0 || index == pieces {
         lengths.append(index * piece)
-        seconds.append(median(Array(window.suffix(index / 2))))
+        seconds.append(median(Array(window.suffix(max(index / 2, min(index, 8))))))
         peaks.append(Memory.peakBytes - base)
       }
       if index == 16, let early = stateBytes[8], stateBytes[16]! > early + early / 2 {

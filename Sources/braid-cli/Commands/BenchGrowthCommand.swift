@@ -60,7 +60,7 @@ struct BenchGrowthCommand: AsyncParsableCommand {
               panel("time/token", group) { growth in growth.seconds.map { $0 / growth.seconds[0] } },
               panel("peak MB", group) { growth in growth.peaks.map { Double($0) / 1e6 } },
             ]
-          }, xLabel: "log2 of the tokens so far; time relative to that at 1 k", width: 1120, panelHeight: 240)
+          }, xLabel: "log2 of the tokens so far, time relative to that at 1 k", width: 1120, panelHeight: 240)
         let file = try AtomicFile(plot)
         try picture.png().withUnsafeBytes { try file.write($0) }
         try file.commit()

@@ -64,7 +64,10 @@ let package = Package(
       ]),
     .target(
       name: "BraidSpeech",
-      dependencies: ["BraidTensor", "BraidNN", "BraidMixers", "BraidFiles", "CSndFile", "CSampleRate"]),
+      dependencies: [
+        "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining", "BraidFiles",
+        "CSndFile", "CSampleRate",
+      ]),
     .target(
       name: "Braid",
       dependencies: [

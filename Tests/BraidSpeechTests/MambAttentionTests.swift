@@ -18,7 +18,7 @@ import Testing
     let folder = Bundle.module.url(forResource: "Fixtures/\(name)", withExtension: nil)!
     let fixture = try ReferenceFixture(folder)
     let store = ParameterStore()
-    let model = try MambAttention(store.root, configuration)
+    let model = try MambAttention(configuration, store: store)
     let weights = Dictionary(uniqueKeysWithValues: fixture.weights().map { ($0.key, $0.value) })
     #expect(Set(store.parameters.map(\.key)) == Set(weights.keys))
     for parameter in store.parameters { parameter.assign(try #require(weights[parameter.key])) }
@@ -32,7 +32,7 @@ import Testing
 
   @Test func silenceStaysSilent() throws {
     let store = ParameterStore()
-    let model = try MambAttention(store.root, MambAttention.Configuration(channels: 8, blocks: 1, heads: 2))
+    let model = try MambAttention(MambAttention.Configuration(channels: 8, blocks: 1, heads: 2), store: store)
     store.initialize(seed: 1)
     store.freeze()
     #expect(model.enhanced(.zeros([1, 1234])).floats == [Float](repeating: 0, count: 1234))

@@ -7,7 +7,9 @@ import BraidTensor
 /// Maps are [batch, time, frequency, channels]; names and shapes are those of the published checkpoint.
 /// Source: Kuehne et al., "MambAttention: Mamba with multi-head attention for generalizable single-channel speech
 /// enhancement", 2025.
-public struct MambAttention: Sendable {
+public struct MambAttention: EnhancementModel {
+  public static let architecture = "mambattention"
+
   public struct Configuration: Codable, Hashable, Sendable {
     public var channels: Int
     public var blocks: Int
@@ -47,6 +49,7 @@ public struct MambAttention: Sendable {
     }
   }
 
+  public let parameters: ParameterStore
   public let configuration: Configuration
   public let transform: ShortTimeFourier
   let first: NormalizedConvolution
@@ -56,8 +59,15 @@ public struct MambAttention: Sendable {
   let magnitude: MagnitudeDecoder
   let phase: PhaseDecoder
 
-  public init(_ scope: ParameterScope, _ c: Configuration) throws {
+  public var sampleRate: Int { 16000 }
+  public var shortestSignal: Int { transform.shortestSignal }
+
+  /// The model without values, its parameters in `store`.
+  /// - Throws: what a configuration that makes no sense is refused with.
+  public init(_ c: Configuration, store: ParameterStore = ParameterStore()) throws {
     configuration = c
+    parameters = store
+    let scope = store.root
     transform = ShortTimeFourier(size: c.frameSize, hop: c.hop)
     let encoder = scope("dense_encoder")
     first = NormalizedConvolution(encoder("dense_conv_1"), inputs: 2, outputs: c.channels, kernel: (1, 1))
@@ -85,6 +95,28 @@ public struct MambAttention: Sendable {
     return (noisy * magnitude(x), real, imaginary)
   }
 
+  /// The compressed spectrum [batch, frames, bins, 2] of a magnitude and a direction.
+  static func spectrum(magnitude: Tensor, real: Tensor, imaginary: Tensor) -> Tensor {
+    let square = real.squared() + imaginary.squared()
+    // The angle of the origin is 0; there, the square root has no gradient.
+    let origin = square.equal(Tensor(0))
+    let scale = magnitude / (square + origin).squareRoot()
+    return Tensor.stacked([(real + origin) * scale, imaginary * scale], axis: -1)
+  }
+
+  public func estimate(_ signals: Tensor) -> SpeechEstimate {
+    let (size, angle) = transform.polarSpectra(
+      signals, gains: [Double](repeating: 1, count: signals.shape[0]),
+      compression: Double(configuration.compression))
+    let (clean, real, imaginary) = self(magnitude: size, phase: angle)
+    return SpeechEstimate(
+      magnitude: clean, spectrum: Self.spectrum(magnitude: clean, real: real, imaginary: imaginary),
+      signal: transform.signals(
+        Self.spectrum(
+          magnitude: clean.power(1 / configuration.compression), real: real, imaginary: imaginary),
+        length: signals.shape[1]))
+  }
+
   /// The enhanced signals: [batch, samples] at 16 kHz to the same shape.
   ///
   /// Each signal is scaled to unit mean square on the way in, and back on the way out.
@@ -102,11 +134,8 @@ public struct MambAttention: Sendable {
     let (size, angle) = transform.polarSpectra(
       signals, gains: gains, compression: Double(configuration.compression))
     let (clean, real, imaginary) = self(magnitude: size, phase: angle)
-    let radius = (real.squared() + imaginary.squared()).squareRoot()
-    let origin = radius.equal(Tensor(0))
-    let scale = clean.power(1 / configuration.compression) / (radius + origin)
-    // The angle of the origin is 0.
-    let enhanced = Tensor.stacked([(real + origin) * scale, imaginary * scale], axis: -1)
+    let enhanced = Self.spectrum(
+      magnitude: clean.power(1 / configuration.compression), real: real, imaginary: imaginary)
     return transform.signals(enhanced, length: length)
       / Tensor(gains.map { Float($0) }, shape: [batch, 1])
   }

@@ -1,0 +1,37 @@
+import BraidNN
+import BraidTensor
+
+/// A network that turns noisy speech into clean speech.
+public protocol EnhancementModel: Sendable {
+  /// The name of the architecture, as in the catalogue and in saved files.
+  static var architecture: String { get }
+
+  var parameters: ParameterStore { get }
+  /// Samples a second of what goes in and comes out.
+  var sampleRate: Int { get }
+  /// The fewest samples that can be enhanced.
+  var shortestSignal: Int { get }
+
+  /// The enhanced signals: [batch, samples] to the same shape.
+  func enhanced(_ signals: Tensor) -> Tensor
+
+  /// What losses compare, from noisy signals [batch, samples] of about unit mean square; gradients flow to the
+  /// parameters.
+  func estimate(_ signals: Tensor) -> SpeechEstimate
+}
+
+/// Clean speech as a model estimates it.
+public struct SpeechEstimate {
+  /// Compressed magnitudes [batch, frames, bins].
+  public let magnitude: Tensor
+  /// The compressed spectrum [batch, frames, bins, 2]: its angle is the phase, its length the magnitude.
+  public let spectrum: Tensor
+  /// [batch, samples]
+  public let signal: Tensor
+
+  public init(magnitude: Tensor, spectrum: Tensor, signal: Tensor) {
+    self.magnitude = magnitude
+    self.spectrum = spectrum
+    self.signal = signal
+  }
+}

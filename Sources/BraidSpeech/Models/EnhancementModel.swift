@@ -11,6 +11,10 @@ public protocol EnhancementModel: Sendable {
   var sampleRate: Int { get }
   /// The fewest samples that can be enhanced.
   var shortestSignal: Int { get }
+  /// The transform between signals and the spectra of an estimate.
+  var transform: ShortTimeFourier { get }
+  /// The power that compresses the magnitudes of an estimate.
+  var compression: Float { get }
 
   /// The enhanced signals: [batch, samples] to the same shape.
   func enhanced(_ signals: Tensor) -> Tensor

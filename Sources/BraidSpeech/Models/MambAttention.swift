@@ -1,3 +1,4 @@
+import BraidMixers
 import BraidNN
 import BraidTensor
 
@@ -9,45 +10,6 @@ import BraidTensor
 /// enhancement", 2025.
 public struct MambAttention: EnhancementModel {
   public static let architecture = "mambattention"
-
-  public struct Configuration: Codable, Hashable, Sendable {
-    public var channels: Int
-    public var blocks: Int
-    public var heads: Int
-    /// N of the scans.
-    public var stateSize: Int
-    /// Positions that the convolution before a scan sees.
-    public var kernelSize: Int
-    /// Channels of a scan over channels.
-    public var expansion: Int
-    public var normEpsilon: Float
-    /// Samples of a frame and from one to the next, at 16 kHz.
-    public var frameSize: Int
-    public var hop: Int
-    /// Magnitudes enter and leave to this power.
-    public var compression: Float
-    /// The largest factor of the magnitude mask.
-    public var maskLimit: Float
-
-    /// The published model where nothing is said.
-    public init(
-      channels: Int = 64, blocks: Int = 4, heads: Int = 8, stateSize: Int = 16, kernelSize: Int = 4,
-      expansion: Int = 4, normEpsilon: Float = 1e-5, frameSize: Int = 400, hop: Int = 100,
-      compression: Float = 0.3, maskLimit: Float = 2
-    ) {
-      self.channels = channels
-      self.blocks = blocks
-      self.heads = heads
-      self.stateSize = stateSize
-      self.kernelSize = kernelSize
-      self.expansion = expansion
-      self.normEpsilon = normEpsilon
-      self.frameSize = frameSize
-      self.hop = hop
-      self.compression = compression
-      self.maskLimit = maskLimit
-    }
-  }
 
   public let parameters: ParameterStore
   public let configuration: Configuration
@@ -61,17 +23,20 @@ public struct MambAttention: EnhancementModel {
 
   public var sampleRate: Int { 16000 }
   public var shortestSignal: Int { transform.shortestSignal }
+  public var compression: Float { configuration.compression }
 
   /// The model without values, its parameters in `store`.
   /// - Throws: what a configuration that makes no sense is refused with.
   public init(_ c: Configuration, store: ParameterStore = ParameterStore()) throws {
+    if let problem = c.problem { throw MixerError.configuration(mixer: Self.architecture, reason: problem) }
     configuration = c
     parameters = store
     let scope = store.root
     transform = ShortTimeFourier(size: c.frameSize, hop: c.hop)
     let encoder = scope("dense_encoder")
-    first = NormalizedConvolution(encoder("dense_conv_1"), inputs: 2, outputs: c.channels, kernel: (1, 1))
-    dense = DenseBlock(encoder("dense_block"), channels: c.channels)
+    first = NormalizedConvolution(
+      encoder("dense_conv_1"), inputs: c.input.channels, outputs: c.channels, kernel: (1, 1))
+    dense = DenseBlock(encoder("dense_block"), channels: c.channels, depth: c.denseDepth)
     halving = NormalizedConvolution(
       encoder("dense_conv_2"), inputs: c.channels, outputs: c.channels, kernel: (1, 3))
     blocks = try (0..<c.blocks).map { try TimeFrequencyBlock(scope("TFMambAttention")($0), c) }
@@ -88,11 +53,18 @@ public struct MambAttention: EnhancementModel {
   ) {
     let none = ConvolutionAxes(stride: [1, 1], padding: [0, 0], dilation: [1, 1])
     let half = ConvolutionAxes(stride: [1, 2], padding: [0, 0], dilation: [1, 1])
-    var x = first(Tensor.stacked([noisy, noisyPhase], axis: -1), axes: none)
+    let usesDirection = configuration.input == .complex || configuration.phase == .residual
+    let (cosine, sine) = usesDirection ? (noisyPhase.cosine(), noisyPhase.sine()) : (noisyPhase, noisyPhase)
+    let channels =
+      configuration.input == .polar ? [noisy, noisyPhase] : [noisy, noisy * cosine, noisy * sine]
+    var x = first(Tensor.stacked(channels, axis: -1), axes: none)
     x = halving(dense(x), axes: half)
     for block in blocks { x = block(x) }
     let (real, imaginary) = phase(x)
-    return (noisy * magnitude(x), real, imaginary)
+    let mask = magnitude(x)
+    guard configuration.phase == .residual else { return (noisy * mask, real, imaginary) }
+    let along = 1 + real
+    return (noisy * mask, cosine * along - sine * imaginary, sine * along + cosine * imaginary)
   }
 
   /// The compressed spectrum [batch, frames, bins, 2] of a magnitude and a direction.

@@ -38,6 +38,16 @@ struct Failure: Error {
       case .cannotCreate: self = make(Exit.cannotCreate, "cannot_create")
       case .cannotWrite: self = make(Exit.cannotCreate, "cannot_write")
       }
+    case let error as AudioError:
+      switch error {
+      case .notFound: self = make(Exit.noInput, "not_found")
+      case .unreadable: self = make(Exit.noInput, "unreadable")
+      case .unsupported: self = make(Exit.badData, "unsupported")
+      case .corrupt: self = make(Exit.badData, "corrupt")
+      case .empty: self = make(Exit.badData, "empty")
+      case .cannotCreate: self = make(Exit.cannotCreate, "cannot_create")
+      case .cannotWrite: self = make(Exit.cannotCreate, "cannot_write")
+      }
     case let error as CheckpointError:
       switch error {
       case .notFound, .unreadable: self = make(Exit.noInput, "model_not_found")
@@ -79,6 +89,7 @@ struct Failure: Error {
       case .damaged: self = make(Exit.badData, "model_file")
       case .noFolder: self = make(Exit.cannotCreate, "cannot_create")
       }
+    case is EnhancementModelFile.Failure: self = make(Exit.badData, "model_file")
     case is RestorationModelFile.Failure: self = make(Exit.badData, "model_file")
     case is DeviceError: self = make(Exit.unavailable, "device_unavailable")
     case is MemoryError: self = make(Exit.unavailable, "out_of_memory", hint: "lower --memory or --tile")

@@ -1,4 +1,5 @@
 import BraidCheckpoint
+import BraidSpeech
 import BraidVision
 
 /// The models that Braid knows by name.
@@ -7,12 +8,14 @@ public enum ModelCatalogue {
   public enum Task: String, Sendable, CaseIterable {
     case denoise
     case upscale
+    case enhance
   }
 
   /// One model.
   public struct Entry: Sendable {
     public let name: String
     public let task: Task
+    /// Pixels of an output's side per pixel of the input's; 1 for what has none.
     public let scale: Int
     public let summary: String
     public let architecture: String
@@ -32,10 +35,15 @@ public enum ModelCatalogue {
   }
 
   /// All models, in the order in which they are listed.
-  public static let entries: [Entry] = ownModels + hatModels + baselines
+  public static let entries: [Entry] = ownModels + hatModels + baselines + speechModels
 
   /// The model `name`, or nil.
   public static func entry(_ name: String) -> Entry? { entries.first { $0.name == name } }
+
+  /// The model for speech that is meant where none is named.
+  public static func standardSpeechName(streams: Bool) -> String {
+    streams ? "enhance-s-stream" : "enhance-s"
+  }
 
   /// The model that is meant where none is named: the denoiser, or the shipped upscaler of a factor.
   public static func standardName(scale: Int?) -> String? {
@@ -81,4 +89,20 @@ public enum ModelCatalogue {
       configuration: .object([.init(name: "scale", value: .integer(scale))]), publishedFile: nil, origin: nil,
       needsWeights: false)
   }
+
+  private static let speechModels = [
+    Entry(
+      name: "enhance-s", task: .enhance, scale: 1, summary: "speech without noise",
+      architecture: MambAttention.architecture, configuration: nil, publishedFile: nil, origin: nil,
+      needsWeights: true),
+    Entry(
+      name: "enhance-s-stream", task: .enhance, scale: 1, summary: "speech without noise, as a stream",
+      architecture: "mambattention-stream", configuration: nil, publishedFile: nil, origin: nil,
+      needsWeights: true),
+    Entry(
+      name: "mambattention", task: .enhance, scale: 1, summary: "MambAttention as published",
+      architecture: MambAttention.architecture,
+      configuration: try? JSONValue(encoding: MambAttention.Configuration()), publishedFile: "seed3441.pth",
+      origin: "https://github.com/NikolaiKyhne/MambAttention", needsWeights: true),
+  ]
 }

@@ -8,6 +8,8 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
   case weightsMissing(name: String, file: String?, origin: String?)
   /// A file without a description, whose tensors are those of no architecture that can be told from them.
   case unrecognizedArchitecture(path: String)
+  /// A model of the catalogue that does something else.
+  case otherTask(name: String, task: String, wanted: [String])
   /// A scale that the model was not built for.
   case scale(asked: Int, model: String, has: Int, available: [String])
   /// No shipped model for this scale.
@@ -25,6 +27,8 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
         + (origin.map { " (\($0))" } ?? "")
     case .unrecognizedArchitecture(let path):
       return "\(path.escapedForTerminal): its tensors do not say which model they belong to"
+    case .otherTask(let name, let task, let wanted):
+      return "\(name) is a model for the task \(task), not for \(wanted.joined(separator: " or "))"
     case .scale(let asked, let model, let has, let available):
       return "\(model) was built for scale \(has), not \(asked); \(Self.list(available, asked))"
     case .noModelForScale(let asked, let available):
@@ -40,6 +44,7 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
       return file.map { "download the file, then: braid models add \($0) --name \(name)" }
         ?? "give them by --weights FILE, or another model by --model"
     case .unrecognizedArchitecture: return "name its architecture too: --model NAME --weights FILE"
+    case .otherTask: return "see them with: braid models list"
     case .scale, .noModelForScale: return nil
     }
   }

@@ -33,74 +33,25 @@ public struct RestorationModelRequest: Sendable {
     guard let name = model ?? ModelCatalogue.standardName(scale: scale) else {
       throw ModelError.noModelForScale(asked: scale ?? 1, available: Self.available(scale, in: store))
     }
-    var (description, checkpoint) = try find(name, store)
-    if let weights { checkpoint = try Checkpoint.open(weights, options: options) }
+    let lookup = ModelLookup(
+      tasks: [.denoise, .upscale], weights: weights, weightsKey: weightsKey, dtype: dtype
+    ) { checkpoint in
+      try HATConfiguration(checkpoint).map { try ModelDescription(architecture: "hat", configuration: $0) }
+    }
+    let (description, checkpoint) = try lookup.find(name, in: store)
     let source = checkpoint?.path ?? name
     let model = try RestorationArchitecture.model(for: description, source: source)
     if let scale, scale != model.scale {
       throw ModelError.scale(
         asked: scale, model: name, has: model.scale, available: Self.available(scale, in: store))
     }
-    if let checkpoint {
-      try model.parameters.load(from: checkpoint, storedAs: dtype == .float32 ? nil : dtype)
-    } else if !model.parameters.parameters.isEmpty {
-      throw Self.weightsMissing(name)
-    }
-    model.parameters.freeze()
+    try lookup.fill(model.parameters, from: checkpoint, of: name)
     return LoadedRestorationModel(name: name, model: model, source: source, description: description)
-  }
-
-  private var options: CheckpointOptions { CheckpointOptions(weightsKey: weightsKey) }
-
-  /// How to build the model that `name` means, and its own weights where it has some and they are needed.
-  private func find(_ name: String, _ store: ModelStore) throws -> (ModelDescription, Checkpoint?) {
-    // The key names a set within the file that is used.
-    let own = weights == nil ? options : CheckpointOptions()
-    if let entry = ModelCatalogue.entry(name) {
-      let place = entry.needsWeights ? store.place(name) : nil
-      if let description = entry.description, weights != nil || place == nil {
-        if weights == nil && entry.needsWeights { throw Self.weightsMissing(name) }
-        return (description, nil)
-      }
-      guard place != nil else { throw Self.weightsMissing(name) }
-      let checkpoint = try store.open(name, options: own)
-      // What a file says of itself counts: it may have been trained anew with another configuration.
-      guard let description = try ModelDescription(checkpoint) ?? entry.description else {
-        throw ModelError.unrecognizedArchitecture(path: checkpoint.path)
-      }
-      return (description, checkpoint)
-    }
-    let checkpoint: Checkpoint
-    do {
-      checkpoint = try store.open(name, options: own)
-    } catch ModelStoreError.unknown {
-      // What looks like a path is a missing file rather than a misspelt name.
-      if name.contains("/")
-        || ["safetensors", "pth", "pt", "bin"].contains(where: { name.hasSuffix("." + $0) })
-      {
-        throw CheckpointError.notFound(path: name)
-      }
-      let names = ModelCatalogue.entries.map(\.name) + store.list().map(\.name)
-      var seen: Set<String> = []
-      let available = names.filter { seen.insert($0).inserted }
-      throw ModelError.unknown(
-        name: name, nearest: EditDistance.nearest(to: name, in: available), available: available)
-    }
-    if let description = try ModelDescription(checkpoint) { return (description, checkpoint) }
-    if let configuration = HATConfiguration(checkpoint) {
-      return (try ModelDescription(architecture: "hat", configuration: configuration), checkpoint)
-    }
-    throw ModelError.unrecognizedArchitecture(path: checkpoint.path)
-  }
-
-  private static func weightsMissing(_ name: String) -> ModelError {
-    let entry = ModelCatalogue.entry(name)
-    return .weightsMissing(name: name, file: entry?.publishedFile, origin: entry?.origin)
   }
 
   /// The models of a scale, those whose weights are here first.
   private static func available(_ scale: Int?, in store: ModelStore) -> [String] {
-    let entries = ModelCatalogue.entries.filter { $0.scale == scale ?? 1 }
+    let entries = ModelCatalogue.entries.filter { $0.task != .enhance && $0.scale == scale ?? 1 }
     let here = entries.filter { !$0.needsWeights || store.place($0.name) != nil }.map(\.name)
     let others = entries.map(\.name).filter { !here.contains($0) }.map { $0 + " (weights not added)" }
     return here + others

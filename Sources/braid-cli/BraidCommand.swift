@@ -5,10 +5,12 @@ import Braid
 struct BraidCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "braid",
-    abstract: "Restores images and runs language models with hybrid sequence models, on a plain CPU.",
+    abstract:
+      "Restores images, enhances speech and runs language models with hybrid sequence models, on a plain CPU.",
     version: BraidVersion.text,
     subcommands: [
-      RestoreCommand.self, EvaluateCommand.self, TrainCommand.self, LanguageModelCommand.self,
+      RestoreCommand.self, EnhanceCommand.self, EvaluateCommand.self, TrainCommand.self,
+      LanguageModelCommand.self,
       BenchCommand.self, ModelsCommand.self, DoctorCommand.self,
     ])
 

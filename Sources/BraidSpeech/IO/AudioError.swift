@@ -16,6 +16,10 @@ public enum AudioError: Error, Equatable, Sendable, CustomStringConvertible {
   case cannotCreate(path: String, reason: String)
   /// Writing failed after the file was created (disk full, for example); nothing is left behind.
   case cannotWrite(path: String, reason: String)
+  /// Who read the output went away before its end.
+  case abandoned(path: String)
+  /// Rates that differ by more than a resampler takes.
+  case rates(path: String, from: Int, to: Int)
 
   public var description: String {
     switch self {
@@ -26,6 +30,8 @@ public enum AudioError: Error, Equatable, Sendable, CustomStringConvertible {
     case .empty(let path): "\(path): holds no samples"
     case .cannotCreate(let path, let reason): "\(path): cannot be created: \(reason)"
     case .cannotWrite(let path, let reason): "\(path): cannot be written: \(reason)"
+    case .abandoned(let path): "\(path): its reader went away"
+    case .rates(let path, let from, let to): "\(path): \(from) Hz cannot be brought to \(to) Hz"
     }
   }
 

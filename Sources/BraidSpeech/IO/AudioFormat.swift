@@ -81,6 +81,21 @@ public struct AudioFormat: Sendable, Hashable {
         + "\(channels) channels")
   }
 
+  /// Whether samples are stored as integers, which end at full scale.
+  public var holdsIntegers: Bool {
+    [SF_FORMAT_PCM_S8, SF_FORMAT_PCM_U8, SF_FORMAT_PCM_16, SF_FORMAT_PCM_24, SF_FORMAT_PCM_32].contains(
+      Int(code) & SF_FORMAT_SUBMASK)
+  }
+
+  /// The extension of `path` where it names a container that is written, in lower case; nil where it names none.
+  public static func suffix(ofPath path: String) -> String? {
+    let name = path.split(separator: "/").last.map(String.init) ?? path
+    guard name.contains("."), let suffix = name.split(separator: ".").last?.lowercased(),
+      containers[suffix] != nil
+    else { return nil }
+    return suffix
+  }
+
   /// "WAV, 16-bit PCM, 48000 Hz, 2 channels"
   public var description: String {
     func name(_ command: Int32, _ format: Int32) -> String {

@@ -10,10 +10,12 @@ public final class AudioWriter {
   private let path: String
   private var file: OpaquePointer?
   private let channels: Int
+  public let clips: Bool
 
   public init(_ path: String, format: AudioFormat) throws {
     self.path = path
     channels = format.channels
+    clips = format.holdsIntegers
     target = try AtomicFile(path) { AudioError($0) }
     var info = SF_INFO()
     info.samplerate = Int32(format.sampleRate)

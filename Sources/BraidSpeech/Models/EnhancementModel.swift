@@ -15,6 +15,8 @@ public protocol EnhancementModel: Sendable {
   var transform: ShortTimeFourier { get }
   /// The power that compresses the magnitudes of an estimate.
   var compression: Float { get }
+  /// Bytes of peak memory per second of a signal, about, for choosing a segment.
+  var bytesPerSecond: Int { get }
 
   /// The enhanced signals: [batch, samples] to the same shape.
   func enhanced(_ signals: Tensor) -> Tensor
@@ -22,6 +24,11 @@ public protocol EnhancementModel: Sendable {
   /// What losses compare, from noisy signals [batch, samples] of about unit mean square; gradients flow to the
   /// parameters.
   func estimate(_ signals: Tensor) -> SpeechEstimate
+}
+
+extension EnhancementModel {
+  /// On the safe side for models of a few million parameters.
+  public var bytesPerSecond: Int { 64 << 20 }
 }
 
 /// Clean speech as a model estimates it.

@@ -5,8 +5,8 @@ import Foundation
 /// braid evaluate
 struct EvaluateCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "evaluate", abstract: "Measure a model on pictures whose truth is known.",
-    subcommands: [EvaluateRestoreCommand.self])
+    commandName: "evaluate", abstract: "Measure a model on data whose truth is known.",
+    subcommands: [EvaluateRestoreCommand.self, EvaluateEnhanceCommand.self])
 }
 
 /// braid evaluate restore

@@ -53,7 +53,9 @@ struct ModelsListCommand: AsyncParsableCommand {
           ? items.first { $0.name == entry.name }.map(Self.place)
             ?? (entry.publishedFile == nil ? "-" : "not added")
           : "none needed"
-        add(entry.name, entry.task.rawValue, String(entry.scale), weights, entry.summary)
+        add(
+          entry.name, entry.task.rawValue, entry.task == .enhance ? "-" : String(entry.scale), weights,
+          entry.summary)
       }
       for item in items where ModelCatalogue.entry(item.name) == nil {
         add(item.name, "-", "-", Self.place(item), "added")
@@ -99,7 +101,15 @@ struct ModelsAddCommand: AsyncParsableCommand {
       // What a name of the catalogue promises is checked before the file takes it.
       if let entry = ModelCatalogue.entry(name) {
         guard entry.needsWeights else { throw Failure.usage("\(name) needs no weights") }
-        if entry.configuration != nil { _ = try RestorationModelRequest(model: name, weights: file).load() }
+        if entry.task == .enhance {
+          // Its own description counts, where it has one.
+          let described = try ModelDescription(Checkpoint.open(file)) != nil
+          _ = try EnhancementModelRequest(
+            model: described ? file : name, weights: described ? nil : file
+          ).load()
+        } else if entry.configuration != nil {
+          _ = try RestorationModelRequest(model: name, weights: file).load()
+        }
       }
       let path = try ModelStore.standard.add(file, name: name, overwrite: overwrite)
       console.result(
@@ -125,6 +135,9 @@ struct ModelsPathCommand: AsyncParsableCommand {
       let paths: [String]
       if let name {
         guard let place = store.place(name) else {
+          if ModelCatalogue.entry(name)?.task == .enhance {
+            _ = try EnhancementModelRequest(model: name).load(from: store)
+          }
           _ = try RestorationModelRequest(model: name).load(from: store)
           throw Failure.usage("\(name) needs no weights")
         }

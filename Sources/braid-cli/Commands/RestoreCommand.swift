@@ -47,14 +47,7 @@ struct RestoreCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Quality of JPEG files, 1 to 100.", valueName: "N"))
   var jpegQuality = 95
 
-  @Flag(help: "Take in folders below the given ones; their structure is kept.")
-  var recursive = false
-
-  @Flag(help: "Leave outputs that exist as they are: goes on after an interruption.")
-  var skipExisting = false
-
-  @Flag(help: "Replace outputs that exist.")
-  var overwrite = false
+  @OptionGroup var batch: BatchOptions
 
   @Flag(help: "Leave colour profile and EXIF out.")
   var stripMetadata = false
@@ -74,9 +67,6 @@ struct RestoreCommand: AsyncParsableCommand {
   @OptionGroup var report: ReportOptions
 
   func validate() throws {
-    if skipExisting && overwrite {
-      throw ValidationError("--skip-existing and --overwrite exclude each other.")
-    }
     guard (1...100).contains(jpegQuality) else { throw ValidationError("--jpeg-quality must be 1 to 100.") }
     if let scale, scale < 1 { throw ValidationError("--scale must be 1 or more.") }
     if output.isEmpty { throw ValidationError("--output must not be empty.") }
@@ -95,68 +85,28 @@ struct RestoreCommand: AsyncParsableCommand {
   private func run(_ console: Console) async throws {
     _ = try device.apply()
     let options = try tiles.options()
-    let plan = try RestorePlan(
-      inputs: inputs, output: output, format: format?.format, recursive: recursive,
-      existing: overwrite ? .overwrite : skipExisting ? .skip : .refuse)
-    for (path, text) in plan.notes { console.note(text, file: path) }
-    var failed = plan.failures.count
-    for (input, failure) in plan.failures {
-      console.error(failure, file: input)
-      if plan.isSingle { throw ExitCode(failure.exitCode) }
-    }
-    if plan.isSingle, let job = plan.skipped.first {
-      console.note("exists, kept: \(job.output)", file: job.input)
-    }
-    // A file that is not there, or a folder that is not: told before the model is loaded.
-    if plan.isSingle, let job = plan.jobs.first {
-      if FileIdentity(job.input) == nil { throw ImageError.notFound(path: job.input) }
-      try plan.prepare(job)
-    }
-    if !plan.jobs.isEmpty {
+    let plan = try BatchPlan(
+      PictureFiles(asked: format?.format), inputs: inputs, output: output, recursive: batch.recursive,
+      existing: batch.existing)
+    try await plan.run(console, done: "restored") {
       let loaded = try model.request(scale: scale).load()
-      let scale = loaded.model.scale
       console.event(
         "start",
         [
           ("command", .string("restore")), ("model", .string(loaded.name)),
-          ("weights", .string(loaded.source)),
-          ("scale", .integer(scale)), ("inputs", .integer(plan.jobs.count)),
-          ("skipped", .integer(plan.skipped.count)),
+          ("weights", .string(loaded.source)), ("scale", .integer(loaded.model.scale)),
+          ("inputs", .integer(plan.jobs.count)), ("skipped", .integer(plan.skipped.count)),
         ])
-      let pipeline = RestorePipeline(model: loaded.model)
-      for (index, job) in plan.jobs.enumerated() {
-        do {
-          try await restore(job, index, plan, pipeline, options, console)
-        } catch {
-          let failure = Failure(error)
-          console.error(failure, file: job.input)
-          if plan.isSingle || error is CancellationError { throw ExitCode(failure.exitCode) }
-          failed += 1
-        }
-      }
+      return RestorePipeline(model: loaded.model)
+    } work: { pipeline, job, index, label in
+      try await restore(job, index, of: plan.jobs.count, label, pipeline, options, console)
     }
-    if !plan.isSingle {
-      let done = plan.jobs.count + plan.failures.count - failed
-      if console.isJSON {
-        console.event(
-          "summary",
-          [
-            ("restored", .integer(done)), ("skipped", .integer(plan.skipped.count)),
-            ("failed", .integer(failed)),
-          ])
-      } else if failed > 0 || !console.isQuiet {
-        console.summary("\(done) restored, \(plan.skipped.count) kept, \(failed) failed")
-      }
-    }
-    if failed > 0 { throw ExitCode(Exit.someFailed) }
   }
 
   private func restore(
-    _ job: RestorePlan.Job, _ index: Int, _ plan: RestorePlan, _ pipeline: RestorePipeline,
-    _ options: RestoreOptions, _ console: Console
+    _ job: BatchPlan<PictureFiles>.Job, _ index: Int, of count: Int, _ label: String,
+    _ pipeline: RestorePipeline, _ options: RestoreOptions, _ console: Console
   ) async throws {
-    try plan.prepare(job)
-    let label = plan.jobs.count > 1 ? "\(index + 1)/\(plan.jobs.count) \(job.input)" : job.input
     let result = try await pipeline.run(
       input: job.input, output: job.output, format: job.format, options: options,
       writer: ImageWriter.Options(jpegQuality: jpegQuality, stripMetadata: stripMetadata)
@@ -168,7 +118,7 @@ struct RestoreCommand: AsyncParsableCommand {
           label, progress.fraction, secondsLeft: progress.secondsLeft,
           detail: progress.tileCount > 1 ? "tile \(progress.tilesDone)/\(progress.tileCount)" : "",
           fields: [
-            ("file", .string(job.input)), ("index", .integer(index)), ("inputs", .integer(plan.jobs.count)),
+            ("file", .string(job.input)), ("index", .integer(index)), ("inputs", .integer(count)),
             ("tiles_done", .integer(progress.tilesDone)), ("tiles", .integer(progress.tileCount)),
           ])
       }
@@ -194,7 +144,7 @@ struct RestoreCommand: AsyncParsableCommand {
   }
 
   private func measure(
-    _ job: RestorePlan.Job, _ result: RestoreResult, _ scale: Int
+    _ job: BatchPlan<PictureFiles>.Job, _ result: RestoreResult, _ scale: Int
   ) throws -> PictureQuality? {
     guard let reference else { return nil }
     var path = reference

@@ -45,8 +45,16 @@ struct Failure: Error {
       case .unsupported: self = make(Exit.badData, "unsupported")
       case .corrupt: self = make(Exit.badData, "corrupt")
       case .empty: self = make(Exit.badData, "empty")
+      case .rates: self = make(Exit.badData, "rate")
       case .cannotCreate: self = make(Exit.cannotCreate, "cannot_create")
-      case .cannotWrite: self = make(Exit.cannotCreate, "cannot_write")
+      case .cannotWrite, .abandoned: self = make(Exit.cannotCreate, "cannot_write")
+      }
+    case let error as EnhanceError:
+      switch error {
+      case .notFinite: self = make(Exit.internalError, "not_finite")
+      case .cannotStream, .cannotShareMask: self = make(Exit.usage, "stream")
+      case .reference: self = make(Exit.badData, "sizes")
+      case .list: self = make(Exit.badData, "list")
       }
     case let error as CheckpointError:
       switch error {
@@ -76,6 +84,7 @@ struct Failure: Error {
     case is FileFailure: self = make(Exit.cannotCreate, "cannot_write")
     case let error as ModelError:
       switch error {
+      case .otherTask: self = make(Exit.usage, "task", hint: error.hint)
       case .scale, .noModelForScale: self = make(Exit.usage, "scale", hint: error.hint)
       case .unrecognizedArchitecture: self = make(Exit.badData, "model_file", hint: error.hint)
       case .unknown, .weightsMissing: self = make(Exit.unavailable, "model_unavailable", hint: error.hint)
@@ -89,10 +98,11 @@ struct Failure: Error {
       case .damaged: self = make(Exit.badData, "model_file")
       case .noFolder: self = make(Exit.cannotCreate, "cannot_create")
       }
-    case is EnhancementModelFile.Failure: self = make(Exit.badData, "model_file")
-    case is RestorationModelFile.Failure: self = make(Exit.badData, "model_file")
+    case is RestorationModelFile.Failure, is EnhancementModelFile.Failure:
+      self = make(Exit.badData, "model_file")
     case is DeviceError: self = make(Exit.unavailable, "device_unavailable")
-    case is MemoryError: self = make(Exit.unavailable, "out_of_memory", hint: "lower --memory or --tile")
+    case is MemoryError:
+      self = make(Exit.unavailable, "out_of_memory", hint: "lower --memory, --tile or --segment")
     case is ImageQuality.Failure: self = make(Exit.badData, "sizes")
     case let error as TrainingError:
       switch error {

@@ -31,6 +31,14 @@ struct ModelOptions: ParsableArguments {
       scale: scale,
       dtype: try EnvironmentDefault.value(dtype, "BRAID_DTYPE") == .bf16 ? .bfloat16 : .float32)
   }
+
+  /// The model for speech that is asked for.
+  func speechRequest(streams: Bool) throws -> EnhancementModelRequest {
+    EnhancementModelRequest(
+      model: try EnvironmentDefault.value(model, "BRAID_MODEL"), weights: weights, weightsKey: weightsKey,
+      streams: streams,
+      dtype: try EnvironmentDefault.value(dtype, "BRAID_DTYPE") == .bf16 ? .bfloat16 : .float32)
+  }
 }
 
 /// What `--dtype` takes.

@@ -1,5 +1,3 @@
-import BraidTensor
-
 /// How much memory a run may take.
 public enum MemoryBudget {
   /// Bytes that the model's tensors take unless asked otherwise: 2 GiB, or half of what is free where that is less.

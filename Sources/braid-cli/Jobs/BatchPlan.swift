@@ -1,24 +1,39 @@
 import Braid
 import Foundation
 
-/// Which files are restored into which: known, as far as it can be, before a model is loaded.
-struct RestorePlan {
-  struct Job {
+/// What a plan must know of the files that a command reads and writes.
+protocol BatchFiles {
+  /// How an output is stored.
+  associatedtype Format: Equatable & Sendable
+
+  /// What one file is called, and several: "picture", "pictures".
+  var noun: (one: String, several: String) { get }
+  /// The extensions to choose from, for messages.
+  var suffixes: String { get }
+
+  /// Whether the file in a folder is one to take.
+  func accepts(_ path: String) -> Bool
+  /// The format that an input gets in a folder of outputs.
+  func format(ofInput path: String) -> Format
+  /// The format that an output's name asks for; nil where it names none.
+  func format(named path: String) -> Format?
+  /// The format that a single output gets, and what a reader should know of it; throws a usage failure.
+  func format(ofOutput path: String) throws -> (Format, note: String?)
+  func suffix(_ format: Format) -> String
+}
+
+/// Which files become which: known, as far as it can be, before a model is loaded.
+struct BatchPlan<Files: BatchFiles> {
+  struct Job: Sendable {
     let input: String
     let output: String
-    let format: ImageFormat
-  }
-  /// What happens to an output that exists.
-  enum Existing {
-    case refuse
-    case skip
-    case overwrite
+    let format: Files.Format
   }
 
   private(set) var jobs: [Job] = []
-  /// Inputs that cannot be restored, and why.
+  /// Inputs that cannot be taken, and why.
   private(set) var failures: [(input: String, failure: Failure)] = []
-  /// What was left out: files that are not pictures, folders.
+  /// What was left out: files of another kind, folders.
   private(set) var notes: [(path: String, text: String)] = []
   /// Outputs that were there already and are kept.
   private(set) var skipped: [Job] = []
@@ -26,8 +41,8 @@ struct RestorePlan {
   /// Whether one file was asked for: its failure is then the command's.
   let isSingle: Bool
 
-  private let existing: Existing
-  private let format: ImageFormat?
+  private let files: Files
+  private let existing: ExistingOutput
   /// The output folder, or nil where the output is a file.
   private let folder: String?
   private var inputs: Set<FileIdentity> = []
@@ -35,10 +50,10 @@ struct RestorePlan {
 
   /// The plan for the paths that the user gave; throws a `Failure` where they make no sense together.
   init(
-    inputs paths: [String], output: String, format: ImageFormat?, recursive: Bool, existing: Existing
+    _ files: Files, inputs paths: [String], output: String, recursive: Bool, existing: ExistingOutput
   ) throws {
+    self.files = files
     self.existing = existing
-    self.format = format
     let hasFolder = paths.contains { FileIdentity($0)?.kind == .folder }
     isSingle = paths.count == 1 && !hasFolder
     let target = FileIdentity(output)
@@ -48,9 +63,9 @@ struct RestorePlan {
           exitCode: Exit.cannotCreate, code: "cannot_create",
           message: "\(output): is a file; several inputs need a folder to go into")
       }
-      if target == nil, !output.hasSuffix("/"), ImageFormat(path: output) != nil {
+      if target == nil, !output.hasSuffix("/"), files.format(named: output) != nil {
         throw Failure.usage(
-          "\(output) names one picture, but the input is \(hasFolder ? "a folder" : "several files")",
+          "\(output) names one \(files.noun.one), but the input is \(hasFolder ? "a folder" : "several files")",
           hint: "give a folder: -o \(output)/")
       }
       folder = output.count > 1 && output.hasSuffix("/") ? String(output.dropLast()) : output
@@ -67,43 +82,34 @@ struct RestorePlan {
       }
     }
     for (path, _) in found { if let identity = FileIdentity(path) { inputs.insert(identity) } }
-    // A picture that keeps its name has the first right to it.
+    // A file that keeps its name has the first right to it.
     let kept = Set(found.filter { outputName($0.relative, of: $0.path) == $0.relative }.map(\.relative))
     for (path, relative) in found {
       if let folder {
         let name = outputName(relative, of: path)
         if name != relative && kept.contains(name) || outputs[folder + "/" + name] != nil {
-          let longName = relative + "." + Self.suffix(outputFormat(of: path))
+          let longName = relative + "." + files.suffix(files.format(ofInput: path))
           notes.append((path, "goes to \(longName): \(name) is taken by another input"))
           add(path, to: folder + "/" + longName)
         } else {
           add(path, to: folder + "/" + name)
         }
       } else {
-        guard let chosen = format ?? ImageFormat(path: output) else {
-          throw Failure.usage(
-            "\(output): the extension names no format", hint: "use .png, .jpg or .npy, or --format")
-        }
-        guard [.png, .jpeg, .npy].contains(chosen) else {
-          throw Failure.usage(
-            "\(output): \(chosen.name) is read but not written", hint: "use .png, .jpg or .npy")
-        }
-        if let named = ImageFormat(path: output), named != chosen {
-          notes.append((output, "written as \(chosen.name), whatever its extension says"))
-        }
+        let (chosen, note) = try files.format(ofOutput: output)
+        if let note { notes.append((output, note)) }
         add(path, to: output, format: chosen)
       }
     }
     if found.isEmpty {
       throw Failure(
         exitCode: Exit.noInput, code: "not_found",
-        message: "no pictures in \(paths.joined(separator: ", "))",
+        message: "no \(files.noun.several) in \(paths.joined(separator: ", "))",
         hint: notes.contains { $0.text.contains("--recursive") }
           ? "folders below are read with --recursive" : nil)
     }
   }
 
-  /// The pictures in a folder, by name; what is no picture is noted and left out.
+  /// The files of the wanted kind in a folder, by name; what is none is noted and left out.
   private mutating func walk(
     _ folder: String, recursive: Bool, output: FileIdentity?,
     into found: inout [(path: String, relative: String)]
@@ -142,11 +148,10 @@ struct RestorePlan {
             visit(path, prefix + name + "/")
           }
         case .regular:
-          let named = ImageFormat(path: path)
-          if ImageReader.format(ofFile: path).map({ $0 != .npy }) ?? (named != nil && named != .npy) {
+          if files.accepts(path) {
             found.append((path, prefix + name))
           } else {
-            notes.append((path, "not a picture, left out"))
+            notes.append((path, "not a \(files.noun.one), left out"))
           }
         case .other: notes.append((path, "not a file, left out"))
         }
@@ -155,21 +160,12 @@ struct RestorePlan {
     visit(folder, "")
   }
 
-  private func outputFormat(of path: String) -> ImageFormat {
-    if let format { return format }
-    // Opening a pipe to look at it would take its first bytes away.
-    guard FileIdentity(path)?.kind == .regular else { return .png }
-    return ImageReader.format(ofFile: path) == .jpeg ? .jpeg : .png
-  }
-
   private func outputName(_ relative: String, of path: String) -> String {
-    (relative as NSString).deletingPathExtension + "." + Self.suffix(outputFormat(of: path))
+    (relative as NSString).deletingPathExtension + "." + files.suffix(files.format(ofInput: path))
   }
 
-  static func suffix(_ format: ImageFormat) -> String { format == .jpeg ? "jpg" : format.rawValue }
-
-  private mutating func add(_ input: String, to output: String, format: ImageFormat? = nil) {
-    let format = format ?? outputFormat(of: input)
+  private mutating func add(_ input: String, to output: String, format: Files.Format? = nil) {
+    let format = format ?? files.format(ofInput: input)
     guard outputs.updateValue(input, forKey: output) == nil else {
       failures.append((input, Failure.usage("\(input): another input goes to \(output) too")))
       return
@@ -201,7 +197,7 @@ struct RestorePlan {
   }
 
   /// Makes the folder of `job`'s output, where outputs go into a folder, and checks that files can be made in it.
-  func prepare(_ job: Job) throws {
+  func makeFolder(for job: Job) throws {
     let parent = (job.output as NSString).deletingLastPathComponent
     let path = parent.isEmpty ? "." : parent
     func refuse(_ reason: String) -> Failure {

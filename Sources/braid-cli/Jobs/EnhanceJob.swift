@@ -1,0 +1,142 @@
+import Braid
+import Foundation
+
+/// What `braid enhance` does to one recording, and what it says of it.
+struct EnhanceJob {
+  let pipeline: EnhancePipeline
+  let options: EnhanceOptions
+  let encoding: AudioFormat.Encoding?
+  let streams: Bool
+  let blockSeconds: Double?
+  /// What standard input holds.
+  let inputFormat: PCMFormat?
+  /// A clean recording, or a folder of them.
+  let reference: String?
+  let console: Console
+
+  /// Samples that are kept for measuring, at most.
+  private static let keptLimit = 1 << 26
+
+  func run(_ input: String, to output: String, index: Int, of count: Int, label: String) async throws {
+    let source: any SampleSource
+    if input == "-", let inputFormat {
+      source = PCMReader(format: inputFormat)
+    } else {
+      source = try AudioReader(input)
+    }
+    let kept = reference == nil ? nil : KeptSamples(limit: Self.keptLimit)
+    let result = try await pipeline.run(
+      source, options: options, blockFrames: blockFrames(source), observer: kept?.add
+    ) { event in
+      switch event {
+      case .note(let text): console.note(text, file: input)
+      case .progress(let progress):
+        guard let fraction = progress.fraction else { return }
+        console.progress(
+          label, fraction, secondsLeft: progress.secondsLeft,
+          detail: progress.secondsTotal.map {
+            "\(ProgressDisplay.time(progress.secondsDone)) of \(ProgressDisplay.time($0))"
+          } ?? "",
+          fields: [
+            ("file", .string(input)), ("index", .integer(index)), ("inputs", .integer(count)),
+            ("seconds_done", .rounded(progress.secondsDone, places: 3)),
+          ])
+      }
+    } into: { rate in
+      try open(output, source, rate)
+    }
+    if let leftover = (source as? PCMReader)?.leftoverBytes, leftover > 0 {
+      console.note("the last \(leftover) bytes are no whole sample and were left out", file: input)
+    }
+    let comparison = try measured(kept, result, input)
+    tell(result, comparison, input, output)
+  }
+
+  /// Samples of a channel that are read at once.
+  private func blockFrames(_ source: any SampleSource) -> Int {
+    guard streams else { return 1 << 15 }
+    let seconds = blockSeconds ?? (source is PCMReader ? 0.01 : 1)
+    return max(1, Int(seconds * Double(source.format.sampleRate)))
+  }
+
+  private func open(
+    _ output: String, _ source: any SampleSource, _ rate: Int
+  ) throws -> (sink: any SampleSink, format: AudioFormat) {
+    guard output == "-" else {
+      let format = try source.format.forOutput(output, encoding: encoding, sampleRate: rate)
+      return (try AudioWriter(output, format: format), format)
+    }
+    var format = PCMFormat(source.format, encoding: encoding)
+    format.sampleRate = rate
+    return (PCMWriter(format: format), format.audioFormat)
+  }
+
+  private func measured(
+    _ kept: KeptSamples?, _ result: EnhanceResult, _ input: String
+  ) throws -> SpeechComparison? {
+    guard let reference, let kept else { return nil }
+    guard !kept.isOver else {
+      console.note("too long to be measured", file: input)
+      return nil
+    }
+    return try SpeechComparison(
+      noisy: kept.noisy, enhanced: kept.enhanced, channels: result.output.channels,
+      sampleRate: result.output.sampleRate, reference: Self.counterpart(reference, of: input))
+  }
+
+  /// The file, or the file of the input's name in a folder.
+  private static func counterpart(_ path: String, of input: String) -> String {
+    FileIdentity(path)?.kind == .folder ? path + "/" + (input as NSString).lastPathComponent : path
+  }
+
+  private func tell(
+    _ result: EnhanceResult, _ comparison: SpeechComparison?, _ input: String, _ output: String
+  ) {
+    let (from, to) = (result.input, result.output)
+    func text(_ seconds: Double) -> String { String(format: "%.2f s", seconds) }
+    var line =
+      "\(input.escapedForTerminal) -> \(output.escapedForTerminal)  \(to.sampleRate) Hz, "
+      + "\(to.channels) channel\(to.channels == 1 ? "" : "s"), \(text(result.duration)) in \(text(result.seconds))"
+    if from.sampleRate != result.modelRate {
+      line += ", from \(from.sampleRate) Hz at \(result.modelRate) Hz (libsamplerate)"
+    }
+    if result.segments > 1 { line += ", \(result.segments) segments" }
+    if let comparison { line += "\n" + comparison.table }
+    // Samples have standard output for themselves.
+    if output == "-" { return console.metrics(line, []) }
+    console.result(
+      line,
+      [
+        ("file", .string(input)), ("output", .string(output)), ("format", .string(to.description)),
+        ("rate", .integer(to.sampleRate)), ("channels", .integer(to.channels)),
+        ("samples", .integer(result.outputLength)), ("input_rate", .integer(from.sampleRate)),
+        ("model_rate", .integer(result.modelRate)), ("segments", .integer(result.segments)),
+        ("replaced_samples", .integer(result.replacedSamples)),
+        ("seconds", .rounded(result.seconds, places: 3)),
+        ("noisy", comparison.map { $0.noisy.json } ?? .null),
+        ("enhanced", comparison.map { $0.enhanced.json } ?? .null),
+      ])
+  }
+}
+
+/// Samples before and after, kept while a recording goes through.
+private final class KeptSamples {
+  private(set) var noisy: [Float] = []
+  private(set) var enhanced: [Float] = []
+  /// Whether there were more than are kept.
+  private(set) var isOver = false
+  private let limit: Int
+
+  init(limit: Int) { self.limit = limit }
+
+  func add(_ before: [Float], _ after: [Float]) {
+    guard !isOver else { return }
+    isOver = noisy.count + before.count > limit
+    if isOver {
+      (noisy, enhanced) = ([], [])
+    } else {
+      noisy += before
+      enhanced += after
+    }
+  }
+}

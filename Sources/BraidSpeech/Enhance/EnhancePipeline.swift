@@ -137,7 +137,8 @@ public struct EnhancePipeline: Sendable {
     }
     var enhanced = signals.map(\.floats)
     if sharesMask && channels.count > 1 {
-      enhanced = SharedMask.apply(noisy: channels, enhanced: enhanced, padded: padded)
+      enhanced = SharedMask.apply(
+        noisy: channels, enhanced: enhanced, padded: padded, transform: model.transform)
     }
     guard enhanced.allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
       throw EnhanceError.notFinite(architecture: type(of: model).architecture)

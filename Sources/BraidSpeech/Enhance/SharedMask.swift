@@ -8,9 +8,10 @@ enum SharedMask {
   /// - Parameters:
   ///   - noisy: samples of each channel.
   ///   - enhanced: the same, each channel by itself enhanced, of `padded` samples.
-  static func apply(noisy: [[Float]], enhanced: [[Float]], padded: Int) -> [[Float]] {
+  static func apply(
+    noisy: [[Float]], enhanced: [[Float]], padded: Int, transform: ShortTimeFourier
+  ) -> [[Float]] {
     withoutGradient {
-      let transform = ShortTimeFourier()
       let channels = noisy.count
       func tensor(_ signals: [[Float]]) -> Tensor {
         Tensor(

@@ -72,7 +72,12 @@ struct SpeechTrials {
       }
       other = Resampler(from: otherRate, to: rate).process(other, isLast: true)
     }
-    if let ratio = trial.ratio { other = SpeechMixture.noisy(clean, noise: other, ratio: ratio) }
+    if let ratio = trial.ratio {
+      other =
+        NoisyMixture.mixed(
+          clean, NoisyMixture.looped(other, count: clean.count), ratio: Float(ratio)
+        ).noisy
+    }
     guard other.count == clean.count else {
       throw EnhanceError.reference(
         path: trial.clean, reason: "it has \(clean.count) samples at \(rate) Hz, the noisy one \(other.count)"

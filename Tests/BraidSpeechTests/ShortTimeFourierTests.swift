@@ -1,8 +1,9 @@
-import BraidSpeech
 import BraidTensor
 import BraidTestSupport
 import Foundation
 import Testing
+
+@testable import BraidSpeech
 
 @Suite struct ShortTimeFourierTests {
   @Test(arguments: [(400, 100, 1234), (400, 100, 1201), (400, 100, 1200), (16, 4, 9), (32, 8, 100)])
@@ -49,5 +50,27 @@ import Testing
     #expect(gradientError([spectra]) { transform.signals($0[0], length: 37) } < 1e-3)
     let (y, z) = (Tensor.normal([40], using: &generator), Tensor.normal([40], using: &generator))
     #expect(gradientError([y, z], step: 1e-3) { arctangent($0[0], $0[1]) } < 1e-2)
+  }
+}
+
+@Suite struct PreciseFourierTests {
+  @Test(arguments: [1, 2, 3, 4, 5, 6, 7, 12, 60, 96, 154, 400, 480, 512, 600]) func agreesWithSum(
+    _ length: Int
+  ) {
+    let x: [Double] = (0..<length).map { (i: Int) -> Double in sin(Double(i * i) * 0.37) + Double(i % 3) }
+    var (real, imaginary) = ([Double](repeating: 0, count: length), [Double](repeating: 0, count: length))
+    var scratch = [Double](repeating: 0, count: 2 * length)
+    PreciseFourier(length: length).transform(x, real: &real, imaginary: &imaginary, scratch: &scratch)
+    for k in 0..<length {
+      var re = 0.0
+      var im = 0.0
+      for t in 0..<length {
+        let angle: Double = 2 * Double.pi * Double(k * t % length) / Double(length)
+        re += x[t] * cos(angle)
+        im -= x[t] * sin(angle)
+      }
+      let error: Double = abs(re - real[k]) + abs(im - imaginary[k])
+      #expect(error < 1e-11 * Double(length), "bin \(k)")
+    }
   }
 }

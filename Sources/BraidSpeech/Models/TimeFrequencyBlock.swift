@@ -57,8 +57,8 @@ struct SharedAttention: Sendable {
     let (batch, length, channels) = (x.shape[0], x.shape[1], x.shape[2])
     let projected = linear(norm(x), inputWeight.value, bias: inputBias.value)
       .reshaped(batch, length, 3, heads, channels / heads)
-    let mixed = scaledDotProductAttention(
-      projected.selected(axis: 2, 0), projected.selected(axis: 2, 1), projected.selected(axis: 2, 2))
+    let parts = projected.split(into: 3, axis: 2).map { $0.squeezed(2) }
+    let mixed = scaledDotProductAttention(parts[0], parts[1], parts[2])
     return output(mixed.reshaped(batch, length, channels), residual: x)
   }
 }

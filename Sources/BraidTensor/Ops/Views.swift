@@ -179,13 +179,23 @@ extension Tensor {
 
   /// Cut along an axis into pieces of the given sizes. Views.
   public func split(_ sizes: [Int], axis: Int) -> [Tensor] {
+    let axis = shape.axis(axis, "split")
     precondition(
-      sizes.reduce(0, +) == shape[shape.axis(axis, "split")],
-      "split: \(sizes) do not fill axis \(axis) of \(shape)")
+      sizes.reduce(0, +) == shape[axis], "split: \(sizes) do not fill axis \(axis) of \(shape)")
     var start = 0
-    return sizes.map { size in
+    let ranges = sizes.map { size in
       defer { start += size }
-      return sliced(axis: axis, start..<start + size)
+      return start..<start + size
+    }
+    let (plain, full) = (detached, shape)
+    // One operation, so that the pieces' gradients come together without a sum of arrays of zeros.
+    return Tensor.recordMany("split", ranges.map { plain.sliced(axis: axis, $0) }, inputs: [self]) {
+      gradients, _ in
+      let whole = gradients.contains { $0 == nil } ? Tensor.zeros(full) : Tensor.uninitialized(full)
+      for case (let gradient?, let range) in zip(gradients, ranges) {
+        CPU.copyStrided(from: gradient, to: whole.sliced(axis: axis, range))
+      }
+      return [whole]
     }
   }
 

@@ -22,7 +22,7 @@ public enum EnhancementModelFile {
   }
 
   /// The architectures that can be saved and read, as messages list them.
-  static let architectures = [MambAttention.architecture].joined(separator: ", ")
+  static let architectures = [MambAttention.architecture, StreamingMambAttention.architecture].joined(separator: ", ")
 
   /// Writes weights in half precision with the model's description, atomically.
   public static func write(
@@ -44,6 +44,9 @@ public enum EnhancementModelFile {
       switch description.architecture {
       case MambAttention.architecture:
         return try MambAttention(description.configuration.decoded(as: MambAttention.Configuration.self))
+      case StreamingMambAttention.architecture:
+        return try StreamingMambAttention(
+          description.configuration.decoded(as: StreamingMambAttention.Configuration.self))
       default:
         throw Failure.unknownArchitecture(source: source, name: description.architecture)
       }
@@ -57,6 +60,7 @@ public enum EnhancementModelFile {
   private static func configuration(of model: any EnhancementModel) throws -> JSONValue {
     switch model {
     case let model as MambAttention: try JSONValue(encoding: model.configuration)
+    case let model as StreamingMambAttention: try JSONValue(encoding: model.configuration)
     default:
       throw Failure.unknownArchitecture(source: "save", name: type(of: model).architecture)
     }

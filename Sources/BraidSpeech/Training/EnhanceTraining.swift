@@ -12,6 +12,7 @@ public enum EnhanceTraining {
     do {
       switch configuration.model {
       case .mambattention(let c): return try MambAttention(c)
+      case .streaming(let c): return try StreamingMambAttention(c)
       }
     } catch {
       throw TrainingError.invalidConfiguration("\(error)")

@@ -5,6 +5,7 @@ public struct EnhanceTrainingConfiguration: Sendable, Codable {
   /// The model: `{"architecture": "mambattention", "configuration": {...}}`.
   public enum Model: Sendable, Codable {
     case mambattention(MambAttention.Configuration)
+    case streaming(StreamingMambAttention.Configuration)
 
     private enum CodingKeys: CodingKey { case architecture, configuration }
 
@@ -15,6 +16,9 @@ public struct EnhanceTrainingConfiguration: Sendable, Codable {
       case MambAttention.architecture:
         self = .mambattention(
           try container.decode(MambAttention.Configuration.self, forKey: .configuration))
+      case StreamingMambAttention.architecture:
+        self = .streaming(
+          try container.decode(StreamingMambAttention.Configuration.self, forKey: .configuration))
       default:
         throw DecodingError.dataCorruptedError(
           forKey: .architecture, in: container,
@@ -27,6 +31,9 @@ public struct EnhanceTrainingConfiguration: Sendable, Codable {
       switch self {
       case .mambattention(let c):
         try container.encode(MambAttention.architecture, forKey: .architecture)
+        try container.encode(c, forKey: .configuration)
+      case .streaming(let c):
+        try container.encode(StreamingMambAttention.architecture, forKey: .architecture)
         try container.encode(c, forKey: .configuration)
       }
     }

@@ -1,7 +1,7 @@
 # make demo      restore a sample picture with a model that ships in the binary
 # make test      all tests
 # make bench     speed and memory, beside PyTorch (fetched from PyPI) and alone; BENCH= leaves out a run of minutes
-# make install   the command, into PREFIX (default /usr/local)
+# make install   the command, and the speech library for C, into PREFIX (default /usr/local)
 # make deps      the Debian packages that the others need (they call it themselves)
 
 SWIFT  ?= swift
@@ -62,10 +62,15 @@ bench: build
 	@mkdir -p $(OUT)
 	$(BRAID) bench growth --plot $(OUT)/growth.png
 
+# The Swift runtime is part of what is installed: neither the command nor a program that uses the library needs Swift.
+STATIC := -c release --static-swift-stdlib --scratch-path .build/install
 install: deps
-	$(SWIFT) build -c release --static-swift-stdlib --product braid --scratch-path .build/install
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 "$$($(SWIFT) build -c release --static-swift-stdlib --scratch-path .build/install --show-bin-path)/braid" $(DESTDIR)$(PREFIX)/bin/braid
+	$(SWIFT) build $(STATIC) --product braid
+	$(SWIFT) build $(STATIC) --product braid_speech
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
+	install -m 755 "$$($(SWIFT) build $(STATIC) --show-bin-path)/braid" $(DESTDIR)$(PREFIX)/bin/braid
+	install -m 755 "$$($(SWIFT) build $(STATIC) --show-bin-path)/libbraid_speech.so" $(DESTDIR)$(PREFIX)/lib/libbraid_speech.so
+	install -m 644 Sources/CBraidSpeech/include/braid_speech.h $(DESTDIR)$(PREFIX)/include/braid_speech.h
 
 clean:
 	rm -rf .build $(OUT)

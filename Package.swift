@@ -13,6 +13,8 @@ let package = Package(
     .library(name: "BraidLanguage", targets: ["BraidLanguage"]),
     .library(name: "BraidVision", targets: ["BraidVision"]),
     .library(name: "BraidSpeech", targets: ["BraidSpeech"]),
+    // Speech enhancement as a stream for programs in C: libbraid_speech and braid_speech.h.
+    .library(name: "braid_speech", type: .dynamic, targets: ["BraidSpeechC"]),
     .executable(name: "braid", targets: ["braid-cli"]),
   ],
   dependencies: [
@@ -66,8 +68,11 @@ let package = Package(
       name: "BraidSpeech",
       dependencies: [
         "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining", "BraidFiles",
-        "CSndFile", "CSampleRate",
+        "CBraidKernels", "CSndFile", "CSampleRate",
       ]),
+    .target(name: "CBraidSpeech"),
+    .target(
+      name: "BraidSpeechC", dependencies: ["BraidSpeech", "BraidCheckpoint", "CBraidModels", "CBraidSpeech"]),
     .target(
       name: "Braid",
       dependencies: [

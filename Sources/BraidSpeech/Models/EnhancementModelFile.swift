@@ -22,7 +22,8 @@ public enum EnhancementModelFile {
   }
 
   /// The architectures that can be saved and read, as messages list them.
-  static let architectures = [MambAttention.architecture, StreamingMambAttention.architecture].joined(separator: ", ")
+  static let architectures = [MambAttention.architecture, StreamingMambAttention.architecture].joined(
+    separator: ", ")
 
   /// Writes weights in half precision with the model's description, atomically.
   public static func write(

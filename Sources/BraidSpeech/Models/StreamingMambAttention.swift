@@ -76,6 +76,10 @@ public struct StreamingMambAttention: EnhancementModel {
         return "a frame of \(frameSize) samples every \(hop): a multiple of 8 and of the hop, up to 4096"
       }
       if channels % heads != 0 { return "\(channels) channels do not split into \(heads) heads" }
+      // The kernels of attention take that many keys at a time.
+      if window > 320 || widths[2] > 320 {
+        return "attention over \(window) frames and \(widths[2]) frequencies"
+      }
       if !(compression > 0 && compression <= 1 && maskLimit > 0 && maskLimit.isFinite) {
         return "compression \(compression), mask limit \(maskLimit)"
       }
@@ -191,13 +195,18 @@ public struct StreamingMambAttention: EnhancementModel {
       spectra.overwrite(as: Float.self) { spectra in
         padded.read { samples in
           parallelFor(batch) { row in
-            let analyzer = FrameAnalyzer(
-              size: c.frameSize, compression: c.compression, levelMemory: c.levelMemory)
-            for t in 0..<frames {
-              let index = row * frames + t
-              analyzer.analyze(
-                samples + row * padded.shape[1] + t * c.hop, spectrum: spectra + index * c.bins * 2,
-                features: features + index * c.bins * FrameAnalyzer.featureCount)
+            let count = FrameAnalyzer.stateCount(size: c.frameSize)
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { state in
+              state.initialize(repeating: 0)
+              let analyzer = FrameAnalyzer(
+                size: c.frameSize, compression: c.compression, levelMemory: c.levelMemory,
+                state: state.baseAddress!)
+              for t in 0..<frames {
+                let index = row * frames + t
+                analyzer.analyze(
+                  samples + row * padded.shape[1] + t * c.hop, spectrum: spectra + index * c.bins * 2,
+                  features: features + index * c.bins * FrameAnalyzer.featureCount)
+              }
             }
           }
         }

@@ -11,6 +11,8 @@ import Foundation
 final class FrameAnalyzer {
   /// Numbers that describe a bin of a frame.
   static let featureCount = 4
+  /// The largest sample that counts.
+  private static let limit: Float = 1e9
   /// Frames that the average of log magnitudes remembers.
   static let spectrumMemory = 100
 
@@ -23,14 +25,16 @@ final class FrameAnalyzer {
   private let window: UnsafeMutablePointer<Double>
   private let workspace: UnsafeMutablePointer<Double>
 
-  /// Frames seen so far.
-  var frames = 0
-  /// E_t
-  var level = 0.0
-  /// The running means of log |Z|^2, a bin each.
-  let means: UnsafeMutablePointer<Double>
+  /// The state, given from outside: the frames seen, up to the longest memory; E_t; the running means of log |Z|^2,
+  /// a bin each.
+  private let state: UnsafeMutablePointer<Float>
 
-  init(size: Int, compression: Float, levelMemory: Int) {
+  /// Numbers of the state of a frame of `size` samples; zeros before the first frame.
+  static func stateCount(size: Int) -> Int { size / 2 + 3 }
+
+  /// - Parameter state: `stateCount` numbers, that live as long as the analyzer.
+  init(size: Int, compression: Float, levelMemory: Int, state: UnsafeMutablePointer<Float>) {
+    self.state = state
     self.size = size
     bins = size / 2 + 1
     self.compression = Double(compression)
@@ -38,16 +42,13 @@ final class FrameAnalyzer {
     fourier = PreciseFourier(length: size)
     window = .allocate(capacity: size)
     workspace = .allocate(capacity: 5 * size)
-    means = .allocate(capacity: bins)
     for i in 0..<size { window[i] = Self.window(i, of: size) }
     workspace.initialize(repeating: 0, count: 5 * size)
-    means.initialize(repeating: 0, count: bins)
   }
 
   deinit {
     window.deallocate()
     workspace.deallocate()
-    means.deallocate()
   }
 
   /// The window of analysis and synthesis; its square, added up over frames a hop apart, is size / (2 hop).
@@ -59,7 +60,11 @@ final class FrameAnalyzer {
     features: UnsafeMutablePointer<Float>
   ) {
     let (real, imaginary) = (workspace + size, workspace + 2 * size)
-    for i in 0..<size { workspace[i] = Double(samples[i]) * window[i] }
+    for i in 0..<size {
+      // What is not a number, or far beyond any recording, would stay in the state for ever.
+      let sample = samples[i]
+      workspace[i] = sample.isFinite ? Double(min(max(sample, -Self.limit), Self.limit)) * window[i] : 0
+    }
     fourier.transform(workspace, real: real, imaginary: imaginary, scratch: workspace + 3 * size)
     imaginary[0] = 0
     imaginary[bins - 1] = 0
@@ -71,22 +76,24 @@ final class FrameAnalyzer {
     }
     // The squares of the window add up to half its size.
     let unit = 2 / Double(size)
-    let levelWeight = 1 / Double(min(frames + 1, levelMemory))
-    level += levelWeight * (energy * unit / Double(bins) - level)
-    let scale = (unit / (level + 1e-9)).squareRoot()
-    let meanWeight = 1 / Double(min(frames + 1, Self.spectrumMemory))
+    let frames = Int(state[0]) + 1
+    let level = Double(state[1])
+    state[1] = Float(level + (energy * unit / Double(bins) - level) / Double(min(frames, levelMemory)))
+    let scale = (unit / (Double(state[1]) + 1e-9)).squareRoot()
+    let means = state + 2
+    let meanWeight = 1 / Double(min(frames, Self.spectrumMemory))
     for bin in 0..<bins {
       let (re, im) = (real[bin] * scale, imaginary[bin] * scale)
       let power = re * re + im * im
       let factor = pow(power + 1e-10, (compression - 1) / 2)
       let size = log(power + 1e-4)
-      means[bin] += meanWeight * (size - means[bin])
+      means[bin] += Float(meanWeight * (size - Double(means[bin])))
       features[4 * bin] = Float(re * factor)
       features[4 * bin + 1] = Float(im * factor)
       features[4 * bin + 2] = Float(power.squareRoot() * factor)
-      features[4 * bin + 3] = Float(0.25 * (size - means[bin]))
+      features[4 * bin + 3] = Float(0.25 * (size - Double(means[bin])))
     }
-    frames += 1
+    state[0] = Float(min(frames, max(levelMemory, Self.spectrumMemory)))
   }
 
   /// The samples [size] of a spectrum [bins, 2], windowed and scaled so that frames a hop apart add up to the signal.

@@ -6,7 +6,9 @@ import Foundation
 struct BenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure speed and memory.",
-    subcommands: [BenchRestoreCommand.self, BenchMixersCommand.self, BenchGrowthCommand.self])
+    subcommands: [
+      BenchRestoreCommand.self, BenchMixersCommand.self, BenchGrowthCommand.self, BenchStreamCommand.self,
+    ])
 }
 
 /// braid bench restore

@@ -1,4 +1,5 @@
 # make demo      restore a sample picture with a model that ships in the binary
+# make demo-enhance   clean a recording made by espeak-ng and a program of noise
 # make test      all tests
 # make bench     speed and memory, beside PyTorch (fetched from PyPI) and alone; BENCH= leaves out a run of minutes
 # make install   the command, and the speech library for C, into PREFIX (default /usr/local)
@@ -17,7 +18,7 @@ OUT    ?= out
 PACKAGES := libpng-dev libjpeg-dev libwebp-dev libtiff-dev libkissfft-dev libsndfile1-dev libsamplerate0-dev \
             pkg-config
 
-.PHONY: help deps build demo test lint bench install clean
+.PHONY: help deps build demo demo-enhance test lint bench install clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +47,16 @@ demo: deps
 	@mkdir -p $(OUT)
 	$(BIN)/make-sample $(OUT)
 	$(BIN)/restore-example $(OUT)/scene-noisy.png $(OUT)/scene.png $(OUT)
+
+TEXT := The north wind and the sun were disputing which was the stronger, when a traveller came along wrapped in a warm cloak.
+demo-enhance: PACKAGES += espeak-ng
+demo-enhance: build
+	$(SWIFT) build $(FLAGS) --product make-speech
+	@mkdir -p $(OUT)
+	espeak-ng -v en -s 150 -w $(OUT)/speech.wav "$(TEXT)"
+	$(BIN)/make-speech $(OUT)/speech.wav $(OUT)
+	$(BRAID) enhance $(OUT)/noisy.wav -o $(OUT)/enhanced.wav --overwrite --reference $(OUT)/clean.wav \
+	  --spectrogram $(OUT)/enhance.png
 
 test: deps
 	$(SWIFT) build $(FLAGS) --build-tests

@@ -89,6 +89,9 @@ let package = Package(
     // Makes the sample picture of the demo; not a product.
     .executableTarget(name: "make-sample", dependencies: ["BraidVision"], path: "datasets/make-sample"),
 
+    // Makes the noisy recording of the demo; not a product.
+    .executableTarget(name: "make-speech", dependencies: ["BraidSpeech"], path: "datasets/make-speech"),
+
     // Tests mirror Sources.
     .target(
       name: "BraidTestSupport", dependencies: ["BraidTensor", "BraidNN", "BraidCheckpoint"],

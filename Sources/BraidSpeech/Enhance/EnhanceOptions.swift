@@ -19,6 +19,8 @@ public struct EnhanceOptions: Sendable, Hashable {
   /// One gain over time and frequency for all channels, so that they keep their places: the root of the ratio of the
   /// channels' energies after and before.
   public var sharesMask = false
+  /// Whether the model must work on a stream; one that can does so in any case.
+  public var streams = false
   /// Samples a second of the output.
   public var outputRate: OutputRate = .input
 
@@ -29,13 +31,15 @@ public struct EnhanceOptions: Sendable, Hashable {
 
   public init(
     segments: Segments = .automatic, overlap: Double = 1, memoryBudget: Int? = nil,
-    attenuationLimit: Double? = nil, sharesMask: Bool = false, outputRate: OutputRate = .input
+    attenuationLimit: Double? = nil, sharesMask: Bool = false, streams: Bool = false,
+    outputRate: OutputRate = .input
   ) {
     self.segments = segments
     self.overlap = overlap
     self.memoryBudget = memoryBudget
     self.attenuationLimit = attenuationLimit
     self.sharesMask = sharesMask
+    self.streams = streams
     self.outputRate = outputRate
   }
 }

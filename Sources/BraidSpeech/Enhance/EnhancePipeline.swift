@@ -9,14 +9,19 @@ import Foundation
 /// tasks. Runs honour the cancellation of their task between segments.
 public struct EnhancePipeline: Sendable {
   public typealias Progress = @Sendable (EnhanceEvent) -> Void
-  /// Is shown samples before and after, interleaved at the output's rate.
-  public typealias Observer = (_ noisy: [Float], _ enhanced: [Float]) -> Void
 
   public let model: any EnhancementModel
   /// Throws where so many bytes cannot be had.
   var preflight: @Sendable (Int) throws -> Void = { try Memory.preflight(byteCount: $0) }
 
   public init(_ model: any EnhancementModel) { self.model = model }
+
+  /// Seconds that must be known behind a sample before it comes out of a stream; nil where the model is none. A change of
+  /// rate adds 2.9 ms on the way to the model and as much on the way back.
+  public var latency: Double? {
+    guard let model = model as? StreamingMambAttention else { return nil }
+    return Double(EnhancementStream(model: model).latency) / Double(model.sampleRate)
+  }
 
   /// Enhances the recording in the file `input` into the file `output`, which appears whole or not at all.
   ///
@@ -27,7 +32,7 @@ public struct EnhancePipeline: Sendable {
   @discardableResult
   public func run(
     input: String, output: String, encoding: AudioFormat.Encoding? = nil,
-    options: EnhanceOptions = EnhanceOptions(), observer: Observer? = nil,
+    options: EnhanceOptions = EnhanceOptions(), observer: (any SampleObserver)? = nil,
     progress: @escaping Progress = { _ in }
   ) async throws -> EnhanceResult {
     let source = try AudioReader(input)
@@ -44,7 +49,7 @@ public struct EnhancePipeline: Sendable {
   @discardableResult
   public func run(
     _ source: any SampleSource, options: EnhanceOptions = EnhanceOptions(), blockFrames: Int = 1 << 15,
-    observer: Observer? = nil, progress: @escaping Progress = { _ in },
+    observer: (any SampleObserver)? = nil, progress: @escaping Progress = { _ in },
     into open: (_ sampleRate: Int) throws -> (sink: any SampleSink, format: AudioFormat)
   ) async throws -> EnhanceResult {
     let start = Date()
@@ -103,6 +108,11 @@ public struct EnhancePipeline: Sendable {
   func enhancer(
     _ options: EnhanceOptions, channels: Int, progress: @escaping Progress
   ) throws -> any BlockEnhancer {
+    if let model = model as? StreamingMambAttention {
+      if options.sharesMask { throw EnhanceError.cannotShareMask }
+      return StreamEnhancer(model, channels: channels)
+    }
+    if options.streams { throw EnhanceError.cannotStream(architecture: type(of: model).architecture) }
     let rate = Double(model.sampleRate)
     let budget = options.memoryBudget ?? MemoryBudget.standard
     let least = max(model.sampleRate, model.shortestSignal)

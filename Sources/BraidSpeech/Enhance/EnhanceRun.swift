@@ -8,7 +8,7 @@ struct EnhanceRun {
   private let format: AudioFormat
   private let total: Int?
   private let progress: EnhancePipeline.Progress
-  private let observer: EnhancePipeline.Observer?
+  private let observer: (any SampleObserver)?
   private let start = Date()
 
   private var toModel: [Resampler]
@@ -31,7 +31,7 @@ struct EnhanceRun {
 
   init(
     _ pipeline: EnhancePipeline, _ format: AudioFormat, _ options: EnhanceOptions, total: Int?,
-    path: String, progress: @escaping EnhancePipeline.Progress, observer: EnhancePipeline.Observer?
+    path: String, progress: @escaping EnhancePipeline.Progress, observer: (any SampleObserver)?
   ) throws {
     let (rate, modelRate) = (format.sampleRate, pipeline.model.sampleRate)
     guard Resampler.canConvert(from: rate, to: modelRate) else {
@@ -99,7 +99,7 @@ struct EnhanceRun {
         if observer != nil { before[i * channels + c] = original[i] }
       }
     }
-    if frames > 0 { observer?(before, output) }
+    if frames > 0 { observer?.observe(noisy: before, enhanced: output) }
     given += frames
     return output
   }

@@ -86,6 +86,13 @@ struct EnhanceCommand: AsyncParsableCommand {
     completion: .file())
   var reference: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "Draw the spectrograms before and after (and of the reference) side by side (a folder, for several inputs).",
+      valueName: "FILE.png"),
+    completion: .file(extensions: ["png"]))
+  var spectrogram: String?
+
   @OptionGroup var device: DeviceOptions
   @OptionGroup var report: ReportOptions
 
@@ -128,8 +135,14 @@ struct EnhanceCommand: AsyncParsableCommand {
     var options = try segments.options()
     options.attenuationLimit = attenuationLimit
     options.sharesMask = sharedMask
+    options.streams = stream
     options.outputRate = rate == .keep ? .input : .model
     if output == "-" { return try await writeSamples(options, console) }
+    if let spectrogram, inputs.count > 1 || FileIdentity(inputs[0])?.kind == .folder,
+      FileIdentity(spectrogram)?.kind != .folder
+    {
+      throw Failure.usage("\(spectrogram): several inputs need a folder that exists for --spectrogram")
+    }
     if inputs == ["-"], FileIdentity(output)?.kind == .folder || output.hasSuffix("/") {
       throw Failure.usage("\(output): samples from standard input need the name of a file")
     }
@@ -138,10 +151,7 @@ struct EnhanceCommand: AsyncParsableCommand {
       existing: batch.existing)
     try await plan.run(console, done: "enhanced") {
       let loaded = try load(console, inputs: plan.jobs.count, skipped: plan.skipped.count)
-      return EnhanceJob(
-        pipeline: EnhancePipeline(loaded.model), options: options, encoding: encoding, streams: stream,
-        blockSeconds: blockMs.map { Double($0) / 1000 }, inputFormat: inputFormat, reference: reference,
-        console: console)
+      return job(loaded, options, console)
     } work: { work, job, index, label in
       try await work.run(job.input, to: job.output, index: index, of: plan.jobs.count, label: label)
     }
@@ -158,16 +168,22 @@ struct EnhanceCommand: AsyncParsableCommand {
     }
     if input != "-", FileIdentity(input) == nil { throw AudioError.notFound(path: input) }
     let loaded = try load(console, inputs: 1, skipped: 0)
-    let work = EnhanceJob(
-      pipeline: EnhancePipeline(loaded.model), options: options, encoding: encoding, streams: stream,
-      blockSeconds: blockMs.map { Double($0) / 1000 }, inputFormat: inputFormat, reference: reference,
-      console: console)
+    let work = job(loaded, options, console)
     do {
       try await work.run(input, to: "-", index: 0, of: 1, label: input)
     } catch AudioError.abandoned {
       // It has what it wanted.
       console.note("the reader of standard output went away")
     }
+  }
+
+  private func job(
+    _ loaded: LoadedEnhancementModel, _ options: EnhanceOptions, _ console: Console
+  ) -> EnhanceJob {
+    EnhanceJob(
+      pipeline: EnhancePipeline(loaded.model), options: options, encoding: encoding,
+      blockSeconds: blockMs.map { Double($0) / 1000 }, inputFormat: inputFormat, reference: reference,
+      spectrogram: spectrogram, console: console)
   }
 
   private func load(_ console: Console, inputs: Int, skipped: Int) throws -> LoadedEnhancementModel {

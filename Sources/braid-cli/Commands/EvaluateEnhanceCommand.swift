@@ -85,6 +85,7 @@ struct EvaluateEnhanceCommand: AsyncParsableCommand {
     _ = try device.apply()
     var options = try segments.options()
     options.attenuationLimit = attenuationLimit
+    options.streams = stream
     let found = try trials()
     for (path, text) in found.notes { console.note(text, file: path) }
     let loaded = try model.speechRequest(streams: stream).load()
@@ -172,12 +173,10 @@ struct EvaluateEnhanceCommand: AsyncParsableCommand {
     let speed = rows.reduce(0) { $0 + $1.seconds } / rows.reduce(0) { $0 + $1.duration }
     guard !console.isJSON else {
       func members(_ mean: SpeechComparison, _ count: Int) -> [(String, JSONValue)] {
-        [
+        let gain = mean.enhanced.scaleInvariantRatio - mean.noisy.scaleInvariantRatio
+        return [
           ("recordings", .integer(count)), ("noisy", mean.noisy.json), ("enhanced", mean.enhanced.json),
-          (
-            "si_sdr_gain",
-            .rounded(mean.enhanced.scaleInvariantRatio - mean.noisy.scaleInvariantRatio, places: 4)
-          ),
+          ("si_sdr_gain", gain.isFinite ? .rounded(gain, places: 4) : .null),
         ]
       }
       let byRatio = zip(ratios, means).map { ratio, group in

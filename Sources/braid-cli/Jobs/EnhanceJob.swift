@@ -6,15 +6,16 @@ struct EnhanceJob {
   let pipeline: EnhancePipeline
   let options: EnhanceOptions
   let encoding: AudioFormat.Encoding?
-  let streams: Bool
   let blockSeconds: Double?
   /// What standard input holds.
   let inputFormat: PCMFormat?
   /// A clean recording, or a folder of them.
   let reference: String?
+  /// A PNG file to draw, or a folder for such files.
+  let spectrogram: String?
   let console: Console
 
-  /// Samples that are kept for measuring, at most.
+  /// Samples that are kept for measuring and drawing, at most.
   private static let keptLimit = 1 << 26
 
   func run(_ input: String, to output: String, index: Int, of count: Int, label: String) async throws {
@@ -24,9 +25,9 @@ struct EnhanceJob {
     } else {
       source = try AudioReader(input)
     }
-    let kept = reference == nil ? nil : KeptSamples(limit: Self.keptLimit)
+    let kept = reference == nil && spectrogram == nil ? nil : KeptSamples(limit: Self.keptLimit)
     let result = try await pipeline.run(
-      source, options: options, blockFrames: blockFrames(source), observer: kept?.add
+      source, options: options, blockFrames: blockFrames(source), observer: kept
     ) { event in
       switch event {
       case .note(let text): console.note(text, file: input)
@@ -48,13 +49,15 @@ struct EnhanceJob {
     if let leftover = (source as? PCMReader)?.leftoverBytes, leftover > 0 {
       console.note("the last \(leftover) bytes are no whole sample and were left out", file: input)
     }
+    if let kept, kept.isOver { console.note("too long to be measured or drawn", file: input) }
     let comparison = try measured(kept, result, input)
     tell(result, comparison, input, output)
+    try draw(kept, result, input)
   }
 
   /// Samples of a channel that are read at once.
   private func blockFrames(_ source: any SampleSource) -> Int {
-    guard streams else { return 1 << 15 }
+    guard pipeline.latency != nil else { return 1 << 15 }
     let seconds = blockSeconds ?? (source is PCMReader ? 0.01 : 1)
     return max(1, Int(seconds * Double(source.format.sampleRate)))
   }
@@ -74,14 +77,41 @@ struct EnhanceJob {
   private func measured(
     _ kept: KeptSamples?, _ result: EnhanceResult, _ input: String
   ) throws -> SpeechComparison? {
-    guard let reference, let kept else { return nil }
-    guard !kept.isOver else {
-      console.note("too long to be measured", file: input)
-      return nil
-    }
+    guard let reference, let kept, !kept.isOver else { return nil }
     return try SpeechComparison(
       noisy: kept.noisy, enhanced: kept.enhanced, channels: result.output.channels,
       sampleRate: result.output.sampleRate, reference: Self.counterpart(reference, of: input))
+  }
+
+  private func draw(_ kept: KeptSamples?, _ result: EnhanceResult, _ input: String) throws {
+    guard let spectrogram, let kept, !kept.isOver else { return }
+    let format = result.output
+    func mono(_ samples: [Float], _ channels: Int) -> [Float] {
+      channels == 1
+        ? samples
+        : stride(from: 0, to: samples.count, by: channels).map { start in
+          samples[start..<start + channels].reduce(0, +) / Float(channels)
+        }
+    }
+    var recordings = [
+      ("noisy", mono(kept.noisy, format.channels)), ("enhanced", mono(kept.enhanced, format.channels)),
+    ]
+    if let reference {
+      let (samples, own) = try AudioReader.readAll(Self.counterpart(reference, of: input))
+      let clean = mono(samples, own.channels)
+      recordings.append(
+        (
+          "reference",
+          own.sampleRate == format.sampleRate
+            ? clean
+            : Resampler(from: own.sampleRate, to: format.sampleRate).process(clean, isLast: true)
+        ))
+    }
+    var path = spectrogram
+    if FileIdentity(path)?.kind == .folder {
+      path += "/" + (input == "-" ? "samples" : (input as NSString).lastPathComponent) + ".png"
+    }
+    try Spectrogram.plot(recordings, sampleRate: format.sampleRate).write(to: path)
   }
 
   /// The file, or the file of the input's name in a folder.
@@ -100,6 +130,10 @@ struct EnhanceJob {
     if from.sampleRate != result.modelRate {
       line += ", from \(from.sampleRate) Hz at \(result.modelRate) Hz (libsamplerate)"
     }
+    if let latency = pipeline.latency {
+      line += String(format: ", algorithmic latency %.1f ms", 1000 * latency)
+      if from.sampleRate != result.modelRate { line += " and the resampler's" }
+    }
     if result.segments > 1 { line += ", \(result.segments) segments" }
     if let comparison { line += "\n" + comparison.table }
     // Samples have standard output for themselves.
@@ -111,6 +145,7 @@ struct EnhanceJob {
         ("rate", .integer(to.sampleRate)), ("channels", .integer(to.channels)),
         ("samples", .integer(result.outputLength)), ("input_rate", .integer(from.sampleRate)),
         ("model_rate", .integer(result.modelRate)), ("segments", .integer(result.segments)),
+        ("latency_ms", pipeline.latency.map { .rounded(1000 * $0, places: 3) } ?? .null),
         ("replaced_samples", .integer(result.replacedSamples)),
         ("seconds", .rounded(result.seconds, places: 3)),
         ("noisy", comparison.map { $0.noisy.json } ?? .null),
@@ -120,7 +155,7 @@ struct EnhanceJob {
 }
 
 /// Samples before and after, kept while a recording goes through.
-private final class KeptSamples {
+private final class KeptSamples: SampleObserver {
   private(set) var noisy: [Float] = []
   private(set) var enhanced: [Float] = []
   /// Whether there were more than are kept.
@@ -129,7 +164,7 @@ private final class KeptSamples {
 
   init(limit: Int) { self.limit = limit }
 
-  func add(_ before: [Float], _ after: [Float]) {
+  func observe(noisy before: [Float], enhanced after: [Float]) {
     guard !isOver else { return }
     isOver = noisy.count + before.count > limit
     if isOver {

@@ -141,6 +141,37 @@ import Testing
     #expect(try AudioReader.readAll(braid.folder + "/c.wav").samples.count == 500)
   }
 
+  @Test func aStreamIsTheSameInAnyBlocks() throws {
+    defer { braid.remove() }
+    let model = try StreamingMambAttention(
+      StreamingMambAttention.Configuration(
+        encoderChannels: [8, 8], channels: 8, blocks: 1, heads: 2, window: 4))
+    model.parameters.initialize(seed: 1)
+    try EnhancementModelFile.write(
+      model.parameters.values, of: model, name: "test", card: [:],
+      to: braid.folder + "/models/enhance-s-stream.safetensors")
+    try braid.write("a.wav", seconds: 0.777, channels: 2)
+    let whole = try braid("enhance", "a.wav", "-o", "whole.wav", "--stream")
+    #expect(whole.status == 0 && whole.output.contains("algorithmic latency 30.0 ms"), "\(whole.errors)")
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: braid.folder + "/whole.wav"))
+    for (name, options) in [
+      ("b.wav", ["--stream", "--block-ms", "1"]), ("c.wav", ["--stream", "--block-ms", "33"]),
+      ("d.wav", ["-m", "enhance-s-stream"]),
+    ] {
+      let run = try braid.run(["enhance", "a.wav", "-o", name] + options)
+      #expect(run.status == 0, "\(run.errors)")
+      #expect(try Data(contentsOf: URL(fileURLWithPath: braid.folder + "/" + name)) == bytes)
+    }
+    let pipe = try braid.shell(
+      """
+      tail -c +45 a.wav | "$0" enhance - -o - --stream --input-format s16le:16000:2 -q > piped.raw
+      tail -c +45 whole.wav | cmp - piped.raw
+      """)
+    #expect(pipe.status == 0 && pipe.errors == "", "\(pipe.errors)\(pipe.output)")
+    let mask = try braid("enhance", "a.wav", "-o", "e.wav", "-m", "enhance-s-stream", "--shared-mask")
+    #expect(mask.status == 64)
+  }
+
   @Test func readersThatGoAwayAndFullDevices() throws {
     defer { braid.remove() }
     try braid.write("a.wav", seconds: 3)

@@ -1,7 +1,7 @@
 import BraidSpeech
 import CBraidSpeech
 
-// The functions of braid_speech.h.
+// The functions of braid_speech.h. They are public so that the library keeps their symbols.
 
 private func failed(_ status: braid_speech_status, _ text: String) -> braid_speech_status {
   braid_speech_set_error(text)
@@ -15,7 +15,7 @@ private func handle(_ stream: OpaquePointer?) -> StreamHandle? {
 }
 
 @_cdecl("braid_speech_create")
-func createStream(
+public func createStream(
   _ model: UnsafePointer<CChar>?, _ stream: UnsafeMutablePointer<OpaquePointer?>?
 ) -> braid_speech_status {
   guard let stream else { return invalid("braid_speech_create: stream is NULL") }
@@ -30,13 +30,13 @@ func createStream(
 }
 
 @_cdecl("braid_speech_frame_size")
-func frameSize(_ stream: OpaquePointer?) -> Int { handle(stream)?.processor.hop ?? 0 }
+public func frameSize(_ stream: OpaquePointer?) -> Int { handle(stream)?.processor.hop ?? 0 }
 
 @_cdecl("braid_speech_delay")
-func delay(_ stream: OpaquePointer?) -> Int { handle(stream)?.processor.delay ?? 0 }
+public func delay(_ stream: OpaquePointer?) -> Int { handle(stream)?.processor.delay ?? 0 }
 
 @_cdecl("braid_speech_process")
-func processFrame(
+public func processFrame(
   _ stream: OpaquePointer?, _ input: UnsafePointer<Float>?, _ output: UnsafeMutablePointer<Float>?,
   _ samples: Int
 ) -> braid_speech_status {
@@ -51,7 +51,7 @@ func processFrame(
 }
 
 @_cdecl("braid_speech_flush")
-func flushStream(
+public func flushStream(
   _ stream: OpaquePointer?, _ output: UnsafeMutablePointer<Float>?, _ capacity: Int
 ) -> braid_speech_status {
   guard let processor = handle(stream)?.processor, let output else {
@@ -71,17 +71,17 @@ func flushStream(
 }
 
 @_cdecl("braid_speech_reset")
-func resetStream(_ stream: OpaquePointer?) -> braid_speech_status {
+public func resetStream(_ stream: OpaquePointer?) -> braid_speech_status {
   guard let stream = handle(stream) else { return invalid("braid_speech_reset: stream is NULL") }
   stream.processor.reset()
   return BRAID_SPEECH_OK
 }
 
 @_cdecl("braid_speech_state_size")
-func stateSize(_ stream: OpaquePointer?) -> Int { handle(stream)?.stateSize ?? 0 }
+public func stateSize(_ stream: OpaquePointer?) -> Int { handle(stream)?.stateSize ?? 0 }
 
 @_cdecl("braid_speech_save")
-func saveStream(
+public func saveStream(
   _ stream: OpaquePointer?, _ state: UnsafeMutableRawPointer?, _ size: Int
 ) -> braid_speech_status {
   guard let stream = handle(stream), let state else {
@@ -95,7 +95,9 @@ func saveStream(
 }
 
 @_cdecl("braid_speech_restore")
-func restoreStream(_ stream: OpaquePointer?, _ state: UnsafeRawPointer?, _ size: Int) -> braid_speech_status {
+public func restoreStream(_ stream: OpaquePointer?, _ state: UnsafeRawPointer?, _ size: Int)
+  -> braid_speech_status
+{
   guard let stream = handle(stream), let state else {
     return invalid("braid_speech_restore: an argument is NULL")
   }
@@ -109,6 +111,6 @@ func restoreStream(_ stream: OpaquePointer?, _ state: UnsafeRawPointer?, _ size:
 }
 
 @_cdecl("braid_speech_destroy")
-func destroyStream(_ stream: OpaquePointer?) {
+public func destroyStream(_ stream: OpaquePointer?) {
   if let stream { Unmanaged<StreamHandle>.fromOpaque(UnsafeRawPointer(stream)).release() }
 }

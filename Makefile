@@ -77,7 +77,7 @@ bench: build
 STATIC := -c release --static-swift-stdlib --scratch-path .build/install
 install: deps
 	$(SWIFT) build $(STATIC) --product braid
-	$(SWIFT) build $(STATIC) --product braid_speech
+	$(SWIFT) build $(STATIC) -Xlinker -s --product braid_speech
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
 	install -m 755 "$$($(SWIFT) build $(STATIC) --show-bin-path)/braid" $(DESTDIR)$(PREFIX)/bin/braid
 	install -m 755 "$$($(SWIFT) build $(STATIC) --show-bin-path)/libbraid_speech.so" $(DESTDIR)$(PREFIX)/lib/libbraid_speech.so

@@ -42,7 +42,8 @@ public protocol CausalMixer: SequenceMixer {
   /// Gradients flow through the state's tensors where one of them asks for it.
   func prefill(_ x: Tensor, state: inout MixerState) -> Tensor
 
-  /// The output for one position x [batch, 1, channels]: what `prefill` gives, made for decoding.
+  /// The output for one position x [batch, 1, channels]: what `prefill` gives, and `prefill` itself where nothing
+  /// cheaper is known.
   func step(_ x: Tensor, state: inout MixerState) -> Tensor
 }
 
@@ -51,6 +52,8 @@ extension CausalMixer {
     var state = initialState(batch: x.shape[0])
     return prefill(x, state: &state)
   }
+
+  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }
 
 /// A mixer over the positions of a map: [batch, height, width, channels] to the same shape.

@@ -226,8 +226,6 @@ public struct BlockRoutedMixer: CausalMixer {
     return finished(x, delta: joined(delta), softmax: joined(softmax), weights: p.weights)
   }
 
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
-
   /// What hides keys of blocks that went into a head's state: [B, attention heads, 1, rows], or nil.
   private func bias(_ state: MixerState, open: Int) -> Tensor? {
     let (c, blocks) = (configuration, state.rowCount("mask"))

@@ -128,8 +128,6 @@ public struct LayerRouter: CausalMixer {
     return projections.finish(attended, gate: gate)
   }
 
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
-
   private func routed(_ q: Tensor, _ state: MixerState) -> Tensor {
     let (keys, values, route) = (state["keys"], state["values"], state["route"])
     func full() -> Tensor { projections.attend(q, keys, values) }

@@ -189,6 +189,4 @@ public struct LinearWindowMixer: CausalMixer {
     state.position += x.shape[1]
     return finished(linear: linear, window: window)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

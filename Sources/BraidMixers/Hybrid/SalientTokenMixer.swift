@@ -181,8 +181,6 @@ public struct SalientTokenMixer: CausalMixer {
     return projections.finish(attended, gate: gate)
   }
 
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
-
   /// The outputs of queries of the open block, of which `open` positions stood before them.
   private func attend(_ q: Tensor, _ fq: Tensor, _ state: MixerState, open: Int) -> Tensor {
     let (batch, n, heads, width) = (q.shape[0], q.shape[1], configuration.heads.keyHeads, q.shape[3])

@@ -102,6 +102,4 @@ public struct Based: CausalMixer {
     state.position += x.shape[1]
     return finished(sums, x)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

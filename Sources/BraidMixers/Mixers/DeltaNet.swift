@@ -167,6 +167,4 @@ public struct DeltaNet: CausalMixer {
     state.position += x.shape[1]
     return finished(heads(parts, x)(state: &state["delta"]), x)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -197,8 +197,6 @@ public struct GatedAttentionUnit: CausalMixer {
       x, p, attended: Tensor.concatenated(attended, axis: 0), mask: mask(p.active, length))
   }
 
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
-
   /// Rows [1, n, V] at the positions that `index` names of [1, length, V], zeros elsewhere.
   private func scattered(_ rows: Tensor, _ index: Tensor, _ length: Int) -> Tensor {
     let places = index.reshaped(1, -1, 1).broadcast(to: rows.shape).contiguous()

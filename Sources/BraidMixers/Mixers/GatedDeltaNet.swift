@@ -183,6 +183,4 @@ public struct GatedDeltaNet: CausalMixer {
     state.position += x.shape[1]
     return finished(heads(convolved, b: b, a: a)(state: &state["delta"]), gate: z)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

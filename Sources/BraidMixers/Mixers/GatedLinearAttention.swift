@@ -95,6 +95,4 @@ public struct GatedLinearAttention: CausalMixer {
     state.position += x.shape[1]
     return heads.finished(o, x)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

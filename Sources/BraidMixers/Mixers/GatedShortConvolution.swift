@@ -71,6 +71,4 @@ public struct GatedShortConvolution: CausalMixer {
     state.position += x.shape[1]
     return output(parts[1] * mixed)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

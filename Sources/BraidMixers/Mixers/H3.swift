@@ -135,6 +135,4 @@ public struct H3: CausalMixer {
     let read = q.reshaped(batch, length, heads, d).transposed().unsqueezed(3)
     return output((y * read).sum(axes: [2]).reshaped(batch, length, channels))
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -122,6 +122,4 @@ public struct HGRN2: CausalMixer {
     state.position += x.shape[1]
     return finished(o)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -112,6 +112,4 @@ public struct KimiDeltaAttention: CausalMixer {
     state.position += x.shape[1]
     return finished(heads(convolved, x)(state: &state["delta"]), x)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -114,6 +114,4 @@ public struct LightningAttention: CausalMixer {
     state.position += x.shape[1]
     return finished(o, x)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

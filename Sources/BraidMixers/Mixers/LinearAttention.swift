@@ -96,6 +96,4 @@ public struct LinearAttention: CausalMixer {
     state.position += x.shape[1]
     return finished(sums, x)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -100,6 +100,4 @@ public struct Mamba: CausalMixer {
     state.position += x.shape[1]
     return output(branch(parts[0], gate: parts[1], state: &state))
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -235,6 +235,4 @@ public struct Mamba2: CausalMixer {
     state.position += x.shape[1]
     return finished(y + x * skip.value.unsqueezed(-1), gate: parts[0])
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -120,8 +120,6 @@ public struct MultiHeadLatentAttention: CausalMixer {
     return finish(plain <= absorbing ? attendPlain(queries, latents) : attendAbsorbed(queries, latents))
   }
 
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
-
   /// Attention of the last queries to latents, with keys and values made from them.
   func attendPlain(_ queries: Tensor, _ latents: Tensor) -> Tensor {
     let (keys, values) = expanded(latents)

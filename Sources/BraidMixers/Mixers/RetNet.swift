@@ -82,6 +82,4 @@ public struct RetNet: CausalMixer {
     state.position += x.shape[1]
     return heads.finished(o, x)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

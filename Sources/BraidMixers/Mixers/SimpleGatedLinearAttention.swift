@@ -72,8 +72,6 @@ public struct SimpleGatedLinearAttention: CausalMixer {
     state.position += x.shape[1]
     return heads.finished(o, x)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }
 
 extension Tensor {

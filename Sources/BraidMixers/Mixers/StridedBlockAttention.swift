@@ -72,6 +72,4 @@ public struct StridedBlockAttention: CausalMixer {
       sinks: projections.sinks?.value)
     return projections.finish(attended, gate: gate)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -203,6 +203,4 @@ public struct TestTimeTraining: CausalMixer {
     state.position += x.shape[1]
     return finished(outputs)
   }
-
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
 }

@@ -86,8 +86,6 @@ public struct TopKAttention: CausalMixer {
     prefill(x, state: &state, choices: nil).output
   }
 
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
-
   /// As `prefill`, on the choices of a layer before where there are some; with the choices for the layers after.
   ///
   /// Heads that retrieve choose anew; the others take the choices of the layer before, their own head's.

@@ -108,8 +108,6 @@ public struct TopKBlockAttention: CausalMixer {
     return projections.finish(attended, gate: gate)
   }
 
-  public func step(_ x: Tensor, state: inout MixerState) -> Tensor { prefill(x, state: &state) }
-
   /// The means of the full blocks, for choices alone.
   private func means(of keys: Tensor) -> Tensor {
     let full = keys.shape[1] / configuration.block * configuration.block

@@ -97,10 +97,32 @@ extension CPU {
     return UnsafePointer(buffer)
   }
 
-  private static func decayPointer(
-    _ layout: DecayedAttentionLayout, _ decay: DecayedRows?, _ batch: Int, _ token: Int, _ head: Int
-  ) -> UnsafePointer<Float>? {
-    decay.map { $0.row(batch, token, head) }
+  /// The kernel's view of a chunk, but for what belongs to one head. `qRows` and `kRows` take copies of rows with gaps.
+  private static func chunkKernel(
+    _ layout: DecayedAttentionLayout, _ inputs: DecayedAttentionInputs, _ task: DecayedTask,
+    _ tokens: Range<Int>, qRows: UnsafeMutablePointer<Float>, kRows: UnsafeMutablePointer<Float>
+  ) -> braid_recurrence_chunk {
+    var kernel = braid_recurrence_chunk()
+    kernel.length = tokens.count
+    kernel.keys = layout.keys
+    kernel.values = task.values.count
+    kernel.q = dense(inputs.q, task.batch, tokens, task.group, layout.keys, qRows)
+    kernel.k = dense(inputs.k, task.batch, tokens, task.group, layout.keys, kRows)
+    kernel.v_row = inputs.v.token
+    kernel.decay_row = inputs.decay?.token ?? 0
+    kernel.scale = layout.scale
+    kernel.state_row = layout.values
+    kernel.is_fresh = layout.isFresh && tokens.lowerBound == 0 ? 1 : 0
+    return kernel
+  }
+
+  /// Points the kernel at a head's values and decay.
+  private static func turn(
+    _ kernel: inout braid_recurrence_chunk, to head: Int, _ inputs: DecayedAttentionInputs,
+    _ task: DecayedTask, _ tokens: Range<Int>
+  ) {
+    kernel.v = inputs.v.row(task.batch, tokens.lowerBound, head) + task.values.lowerBound
+    kernel.decay = inputs.decay.map { $0.row(task.batch, tokens.lowerBound, head) }
   }
 
   /// o [batch, length, heads, values], and in `state` [batch, heads, keys, values] the final state for the first.
@@ -125,25 +147,14 @@ extension CPU {
       let scores = kRows + rowCount
       for c in 0..<layout.chunks {
         let tokens = c * chunk..<Swift.min(layout.length, (c + 1) * chunk)
-        var kernel = braid_recurrence_chunk()
-        kernel.length = tokens.count
-        kernel.keys = keys
-        kernel.values = task.values.count
-        kernel.q = dense(inputs.q, task.batch, tokens, task.group, keys, qRows)
-        kernel.k = dense(inputs.k, task.batch, tokens, task.group, keys, kRows)
-        kernel.v_row = inputs.v.token
-        kernel.decay_row = inputs.decay?.token ?? 0
-        kernel.scale = layout.scale
+        var kernel = chunkKernel(layout, inputs, task, tokens, qRows: qRows, kRows: kRows)
         kernel.scores = UnsafePointer(scores)
-        kernel.state_row = values
-        kernel.is_fresh = layout.isFresh && c == 0 ? 1 : 0
         kernel.o_row = heads * values
         kernel.workspace = scores + scoreCount
         if scoreCount > 0 { kernels.scores(tokens.count, keys, kernel.q, kernel.k, scores) }
         for head in task.heads {
           let place = task.batch * heads + head
-          kernel.v = inputs.v.row(task.batch, tokens.lowerBound, head) + task.values.lowerBound
-          kernel.decay = decayPointer(layout, inputs.decay, task.batch, tokens.lowerBound, head)
+          turn(&kernel, to: head, inputs, task, tokens)
           kernel.state = state + place * stateSize + task.values.lowerBound
           kernel.o =
             o + ((task.batch * layout.length + tokens.lowerBound) * heads + head) * values
@@ -210,18 +221,8 @@ extension CPU {
       let dscores = scores + scoreCount
       for c in stride(from: layout.chunks - 1, through: 0, by: -1) {
         let tokens = c * chunk..<Swift.min(length, (c + 1) * chunk)
-        var kernel = braid_recurrence_chunk()
-        kernel.length = tokens.count
-        kernel.keys = keys
-        kernel.values = task.values.count
-        kernel.q = dense(inputs.q, task.batch, tokens, task.group, keys, qRows)
-        kernel.k = dense(inputs.k, task.batch, tokens, task.group, keys, kRows)
-        kernel.v_row = inputs.v.token
-        kernel.decay_row = inputs.decay?.token ?? 0
-        kernel.scale = layout.scale
+        var kernel = chunkKernel(layout, inputs, task, tokens, qRows: qRows, kRows: kRows)
         kernel.scores = UnsafePointer(scores)
-        kernel.state_row = values
-        kernel.is_fresh = layout.isFresh && c == 0 ? 1 : 0
         kernel.workspace = dscores + scoreCount
         var gradient = braid_recurrence_gradient()
         gradient.do_row = heads * values
@@ -239,8 +240,7 @@ extension CPU {
         for head in task.heads {
           let place = task.batch * heads + head
           let row = ((task.batch * length + tokens.lowerBound) * heads + head)
-          kernel.v = inputs.v.row(task.batch, tokens.lowerBound, head) + task.values.lowerBound
-          kernel.decay = decayPointer(layout, inputs.decay, task.batch, tokens.lowerBound, head)
+          turn(&kernel, to: head, inputs, task, tokens)
           kernel.state =
             UnsafeMutablePointer(mutating: saved) + (place * layout.chunks + c) * stateSize
             + task.values.lowerBound

@@ -24,9 +24,13 @@ struct ScanLayout {
 
   /// Ranges of neighbouring blocks that one task works on in turns: none crosses a group, and how many there are
   /// depends on the shapes alone, because a run's sums over channels are made in one order.
-  func runs(lanes: Int) -> [Range<Int>] {
+  ///
+  /// A gradient reads and writes more arrays, so its runs are longer, four blocks at least where there are as many:
+  /// a row's memory comes in lines and pages, and each run has sums of its own to make.
+  func runs(lanes: Int, ofGradient isGradient: Bool = false) -> [Range<Int>] {
     let blocks = (channelsPerGroup + lanes - 1) / lanes
-    let perGroup = Swift.min(blocks, Swift.max(1, 16 / groups))
+    let most = isGradient ? Swift.max(1, blocks / 4) : blocks
+    let perGroup = Swift.min(most, Swift.max(1, 16 / (isGradient ? groups * batch : groups)))
     return (0..<groups).flatMap { group in
       (0..<perGroup).map { run in
         group * blocks + blocks * run / perGroup..<group * blocks + blocks * (run + 1) / perGroup
@@ -67,8 +71,12 @@ extension CPU {
     var position: Int
     /// Whether the block's first (last) call of this scan.
     var isFirst: Bool, isLast: Bool
+    /// Whether the run's first call for these steps.
+    var isFirstOfRun: Bool
     /// Floats that the block keeps from call to call.
     var kept: UnsafeMutablePointer<Float>
+    /// Floats for the length of the call.
+    var scratch: UnsafeMutablePointer<Float>
   }
 
   /// Calls `body` for each batch element, channel block and span of steps, in parallel over the first two, with the
@@ -78,7 +86,7 @@ extension CPU {
   /// block's spans follow one another, `backwards` the last one first.
   private static func forEachScanBlock(
     _ layout: ScanLayout, _ inputs: ScanInputs, lanes: Int, keeping keptCount: Int, backwards: Bool = false,
-    _ body: (_ call: ScanCall, _ kernel: inout braid_scan_block) -> Void
+    scratch scratchCount: Int = 0, _ body: (_ call: ScanCall, _ kernel: inout braid_scan_block) -> Void
   ) {
     let blocks = layout.blocks(lanes: lanes)
     let (states, channels, scans) = (layout.states, layout.channels, layout.scans)
@@ -86,14 +94,16 @@ extension CPU {
     let spans = stride(from: 0, to: Swift.max(layout.length, 1), by: ScanLayout.span).map {
       $0..<Swift.min($0 + ScanLayout.span, layout.length)
     }
-    let runs = layout.runs(lanes: lanes)
+    let runs = layout.runs(lanes: lanes, ofGradient: backwards)
     let tableCount = states * lanes
     parallelFor(layout.batch * runs.count) { task in
       let (batch, run) = task.quotientAndRemainder(dividingBy: runs.count)
       let members = runs[run]
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: members.count * (tableCount + keptCount)) {
-        memory in
-        let tables = memory.baseAddress!, kept = tables + members.count * tableCount
+      do {
+        // Aligned, so that no vector crosses a cache line.
+        let memory = Workspace(floats: members.count * (tableCount + keptCount) + scratchCount)
+        defer { memory.release() }
+        let tables = memory.pointer, kept = tables + members.count * tableCount
         for scan in 0..<scans {
           for index in members {
             let table = tables + (index - members.lowerBound) * tableCount, range = blocks[index]
@@ -136,7 +146,8 @@ extension CPU {
                 let call = ScanCall(
                   batch: batch, block: index, run: run, range: range, scan: scan, span: span,
                   position: position,
-                  isFirst: step == 0, isLast: step == spans.count - 1, kept: kept + own * keptCount)
+                  isFirst: step == 0, isLast: step == spans.count - 1, isFirstOfRun: own == 0,
+                  kept: kept + own * keptCount, scratch: kept + members.count * keptCount)
                 body(call, &kernel)
               }
             }
@@ -213,76 +224,77 @@ extension CPU {
     let blocks = layout.blocks(lanes: lanes)
     let perScan = scans * channels
     // What several blocks or batch elements add to goes to parts that are summed in a fixed order afterwards.
-    let runs = layout.runs(lanes: lanes)
+    let runs = layout.runs(lanes: lanes, ofGradient: true)
     let parts = layout.batch * runs.count * scans
-    let bcPart = length * states
-    let workspaceCount = Int(kernels.workspace(states, ScanLayout.chunk))
-    let bParts = Storage(byteCount: parts * bcPart * 4)
-    let cParts = Storage(byteCount: parts * bcPart * 4)
-    let aParts = Storage(byteCount: layout.batch * perScan * (states + 2) * 4)
-    let db = bParts.pointer.assumingMemoryBound(to: Float.self)
-    let dc = cParts.pointer.assumingMemoryBound(to: Float.self)
-    let da = aParts.pointer.assumingMemoryBound(to: Float.self)
-    defer { withExtendedLifetime((bParts, cParts, aParts)) {} }
-    db.update(repeating: 0, count: parts * bcPart)
-    dc.update(repeating: 0, count: parts * bcPart)
+    // Of B for four states, then of C, and so on: as the kernel writes them.
+    let stepPart = (states + 3) / 4 * 8
+    let bcPart = length * stepPart
+    let bcParts = Workspace(floats: parts * bcPart)
+    let aParts = Workspace(floats: Swift.max(1, layout.batch) * perScan * (states + 2))
+    let (dbc, da) = (bcParts.pointer, aParts.pointer)
+    defer {
+      bcParts.release()
+      aParts.release()
+    }
 
     let sumCount = (2 * states + 2) * lanes
-    forEachScanBlock(layout, inputs, lanes: lanes, keeping: sumCount, backwards: true) { call, kernel in
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: workspaceCount) { workspace in
-        let (batch, scan, range, sums) = (call.batch, call.scan, call.range, call.kept)
-        let part = (batch * runs.count + call.run) * scans + scan
-        let block = (batch * blocks.count + call.block) * scans + scan
-        let stateOffset = ((batch * scans + scan) * channels + range.lowerBound) * states
-        let first = batch * length + call.position
-        kernel.saved =
-          UnsafeMutablePointer(mutating: saved) + block * savedPerScan
-          + call.span.lowerBound / ScanLayout.chunk * states * lanes
-        var gradient = braid_scan_gradient()
-        gradient.workspace = workspace.baseAddress
-        gradient.da = sums
-        gradient.dd = sums + states * lanes
-        gradient.dbias = sums + (states + 1) * lanes
-        gradient.dstate = sums + (states + 2) * lanes
-        if call.isFirst {
-          sums.update(repeating: 0, count: sumCount)
-          if let finalState {
-            for channel in 0..<range.count {
-              for n in 0..<states {
-                gradient.dstate[n * lanes + channel] = finalState[stateOffset + channel * states + n]
-              }
+    forEachScanBlock(
+      layout, inputs, lanes: lanes, keeping: sumCount, backwards: true,
+      scratch: Int(kernels.workspace(states, ScanLayout.chunk))
+    ) { call, kernel in
+      let (batch, scan, range, sums) = (call.batch, call.scan, call.range, call.kept)
+      let part = (batch * runs.count + call.run) * scans + scan
+      let block = (batch * blocks.count + call.block) * scans + scan
+      let stateOffset = ((batch * scans + scan) * channels + range.lowerBound) * states
+      let first = batch * length + call.position
+      kernel.saved =
+        UnsafeMutablePointer(mutating: saved) + block * savedPerScan
+        + call.span.lowerBound / ScanLayout.chunk * states * lanes
+      var gradient = braid_scan_gradient()
+      gradient.workspace = call.scratch
+      gradient.da = sums
+      gradient.dd = sums + states * lanes
+      gradient.dbias = sums + (states + 1) * lanes
+      gradient.dstate = sums + (states + 2) * lanes
+      if call.isFirst {
+        sums.update(repeating: 0, count: sumCount)
+        if let finalState {
+          for channel in 0..<range.count {
+            for n in 0..<states {
+              gradient.dstate[n * lanes + channel] = finalState[stateOffset + channel * states + n]
             }
           }
         }
-        gradient.dy = dy + first * channels + range.lowerBound
-        gradient.du = gradients.u + first * channels + range.lowerBound
-        gradient.ddelta = gradients.delta + first * perScan + scan * channels + range.lowerBound
-        gradient.db = db + part * bcPart + call.span.lowerBound * states
-        gradient.dc = dc + part * bcPart + call.span.lowerBound * states
-        kernels.backward(&kernel, &gradient)
-        guard call.isLast else { return }
-        for channel in 0..<range.count {
-          let row = da + ((batch * scans + scan) * channels + range.lowerBound + channel) * (states + 2)
-          for n in 0..<states {
-            row[n] = sums[n * lanes + channel]
-            gradients.initialState[stateOffset + channel * states + n] = gradient.dstate[n * lanes + channel]
-          }
-          row[states] = gradient.dd[channel]
-          row[states + 1] = gradient.dbias[channel]
+      }
+      gradient.dy = dy + first * channels + range.lowerBound
+      gradient.du = gradients.u + first * channels + range.lowerBound
+      gradient.ddelta = gradients.delta + first * perScan + scan * channels + range.lowerBound
+      gradient.dbc = dbc + part * bcPart + call.span.lowerBound * stepPart
+      gradient.add_bc = call.isFirstOfRun ? 0 : 1
+      kernels.backward(&kernel, &gradient)
+      guard call.isLast else { return }
+      for channel in 0..<range.count {
+        let row = da + ((batch * scans + scan) * channels + range.lowerBound + channel) * (states + 2)
+        for n in 0..<states {
+          row[n] = sums[n * lanes + channel]
+          gradients.initialState[stateOffset + channel * states + n] = gradient.dstate[n * lanes + channel]
         }
+        row[states] = gradient.dd[channel]
+        row[states + 1] = gradient.dbias[channel]
       }
     }
-    for channel in 0..<perScan {
-      for n in 0..<states + 2 {
-        var total: Float = 0
-        for batch in 0..<layout.batch { total += da[(batch * perScan + channel) * (states + 2) + n] }
-        if n < states {
-          gradients.a[channel * states + n] = total
-        } else if n == states {
-          gradients.d[channel] = total
-        } else {
-          gradients.bias[channel] = total
+    let aRow = states + 2
+    if layout.batch == 0 { da.update(repeating: 0, count: perScan * aRow) }
+    parallelRanges(perScan, minimum: 4096 / ((layout.batch + 1) * aRow) + 1) { channels in
+      for channel in channels {
+        let own = da + channel * aRow  // of the first batch element, which the others are added to
+        for batch in stride(from: 1, to: layout.batch, by: 1) {
+          let other = own + batch * perScan * aRow
+          for n in 0..<aRow { own[n] += other[n] }
         }
+        (gradients.a + channel * states).update(from: own, count: states)
+        gradients.d[channel] = own[states]
+        gradients.bias[channel] = own[states + 1]
       }
     }
     // Time steps go back to positions, runs of a group add up.
@@ -296,11 +308,19 @@ extension CPU {
         let position = layout.orders[scan].map { Int($0[t]) } ?? t
         let target = (batch * length + position) * bcRow + (scan * groups + group) * states
         let (b, c) = (gradients.b + target, gradients.c + target)
-        for run in 0..<members {
-          let part = ((batch * runs.count + group * members + run) * scans + scan) * bcPart + t * states
-          for n in 0..<states {
-            b[n] = run == 0 ? db[part + n] : b[n] + db[part + n]
-            c[n] = run == 0 ? dc[part + n] : c[n] + dc[part + n]
+        let first =
+          dbc + ((batch * runs.count + group * members) * scans + scan) * bcPart + t * stepPart
+        for quad in stride(from: 0, to: states, by: 4) {
+          var sum = UnsafeRawPointer(first + 2 * quad).loadUnaligned(as: SIMD8<Float>.self)
+          for run in stride(from: 1, to: members, by: 1) {
+            sum += UnsafeRawPointer(first + run * scans * bcPart + 2 * quad)
+              .loadUnaligned(as: SIMD8<Float>.self)
+          }
+          if quad + 4 <= states {
+            UnsafeMutableRawPointer(b + quad).storeBytes(of: sum.lowHalf, as: SIMD4<Float>.self)
+            UnsafeMutableRawPointer(c + quad).storeBytes(of: sum.highHalf, as: SIMD4<Float>.self)
+          } else {
+            for n in quad..<states { (b[n], c[n]) = (sum[n - quad], sum[n - quad + 4]) }
           }
         }
       }

@@ -31,7 +31,8 @@ typedef struct {
   const float *dy;     // as y
   float *du;           // as u; added to where accumulate is not 0
   float *ddelta;       // as delta
-  float *db, *dc;      // [length (by time step)][states]: added to
+  float *dbc;          // [length (by time step)][ceil(states / 4)][8]: of B for four states, then of C
+  int add_bc;          // whether dbc is added to, or written
   float *da;           // [states][lanes]: added to; the gradient of A itself
   float *dd, *dbias;   // [lanes]: added to
   float *dstate;       // [states][lanes]: in, the gradient of the final state; out, of the initial one

@@ -175,6 +175,11 @@ struct MixerOperation: Sendable {
     scan("selective-scan", length: 4096, channels: 1536, states: 16),
     scan("selective-scan-narrow", length: 4096, channels: 128, states: 16),
     scan("selective-scan-long", length: 65536, channels: 128, states: 16),
+    linear("ssd", heads: 24, groups: 1, keys: 128, values: 64, decay: .perHead),
+    linear("gla", heads: 8, keys: 128, values: 128, decay: .perKey),
+    linear("gla-64", heads: 16, keys: 64, values: 64, decay: .perKey),
+    linear("retnet", heads: 8, keys: 128, values: 256, decay: .fixed),
+    linear("lightning", heads: 8, keys: 128, values: 128, decay: .fixed),
     delta("delta-rule", decay: nil),
     delta("gated-delta-rule", decay: 1),
     delta("kimi-delta-rule", decay: 128),
@@ -200,6 +205,45 @@ struct MixerOperation: Sendable {
             .output
         }
       )
+    }
+  }
+
+  private enum Decay: Sendable { case fixed, perHead, perKey }
+
+  /// Linear attention with decay. Work counts the update, q S and the decay of each step.
+  private static func linear(
+    _ name: String, heads: Int, groups: Int? = nil, keys: Int, values: Int, decay: Decay
+  ) -> MixerOperation {
+    let length = 4096
+    return MixerOperation(
+      name: name, shape: "L \(length), H \(heads), K \(keys), V \(values)",
+      work: Double(length * heads * keys * values * 5), unit: .flops
+    ) { generator in
+      func normal(_ heads: Int, _ width: Int) -> Tensor {
+        Tensor.normal([1, length, heads, width], using: &generator)
+      }
+      let q = normal(groups ?? heads, keys), k = normal(groups ?? heads, keys), v = normal(heads, values)
+      let scale = Float(1 / Double(keys).squareRoot())
+      switch decay {
+      case .perKey:
+        let decays = Tensor.uniform(q.shape, using: &generator) * -0.1
+        return (
+          [q, k, v, decays],
+          { gatedLinearAttention($0[0], $0[1], $0[2], logDecay: $0[3], scale: scale).output }
+        )
+      case .perHead:
+        let decays = Tensor.uniform([1, length, heads], using: &generator) * -0.1
+        return (
+          [q, k, v, decays],
+          { decayedLinearAttention($0[0], $0[1], $0[2], logDecay: $0[3], scale: scale).output }
+        )
+      case .fixed:
+        let decays = Tensor((0..<heads).map { Float(log1p(-pow(2, -5 - Double($0)))) })
+        return (
+          [q, k, v],
+          { decayedLinearAttention($0[0], $0[1], $0[2], logDecay: decays, scale: scale).output }
+        )
+      }
     }
   }
 

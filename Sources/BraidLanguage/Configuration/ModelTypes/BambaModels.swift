@@ -20,22 +20,17 @@ extension HybridLMConfiguration {
     let feedForward = FeedForward.Configuration(
       channels: channels, width: try r.integer("intermediate_size", default: 14336),
       bias: try r.bool("mlp_bias", default: false))
-    var names = Names()
-    names.finalNorm = "model.final_layernorm"
     return HybridLMConfiguration(
       modelType: try r.string("model_type"), vocabulary: try r.integer("vocab_size", default: 128_000),
-      channels: channels, names: names,
+      channels: channels, names: .finalLayerNorm,
       blocks: (0..<layers).map { layer in
-        .init([
-          .init(
-            norm: .init("input_layernorm", norm),
-            parts: [
-              attending.contains(layer)
-                ? .init("self_attn", .mixer(.attention(attention))) : .init("mamba", .mixer(mamba))
-            ]),
-          .init(
-            norm: .init("pre_ff_layernorm", norm), parts: [.init("feed_forward", .feedForward(feedForward))]),
-        ])
+        .bamba(
+          norm,
+          mixers: [
+            attending.contains(layer)
+              ? .init("self_attn", .mixer(.attention(attention))) : .init("mamba", .mixer(mamba))
+          ],
+          then: .feedForward(feedForward))
       },
       finalNorm: norm, tiesEmbedding: try r.bool("tie_word_embeddings", default: false),
       endOfSequence: try r.endOfSequence(default: [2]))
@@ -133,27 +128,45 @@ extension HybridLMConfiguration {
     let feedForward = FeedForward.Configuration(
       channels: channels, width: try r.integer("intermediate_size", default: 14336),
       bias: try r.bool("mlp_bias", default: false), gateScale: scales[0], outputScale: scales[1])
-    var names = Names()
-    names.finalNorm = "model.final_layernorm"
-    let block = HybridBlock.Configuration([
-      .init(
-        norm: .init("input_layernorm", norm),
-        parts: [
-          .init(
-            "mamba", .mixer(mamba), inputScale: try r.factor("ssm_in_multiplier"),
-            outputScale: try r.factor("ssm_out_multiplier")),
-          .init(
-            "self_attn", .mixer(.attention(attention)), inputScale: try r.factor("attention_in_multiplier"),
-            outputScale: try r.factor("attention_out_multiplier")),
-        ]),
-      .init(norm: .init("pre_ff_layernorm", norm), parts: [.init("feed_forward", .feedForward(feedForward))]),
-    ])
+    let block = HybridBlock.Configuration.bamba(
+      norm,
+      mixers: [
+        .init(
+          "mamba", .mixer(mamba), inputScale: try r.factor("ssm_in_multiplier"),
+          outputScale: try r.factor("ssm_out_multiplier")),
+        .init(
+          "self_attn", .mixer(.attention(attention)), inputScale: try r.factor("attention_in_multiplier"),
+          outputScale: try r.factor("attention_out_multiplier")),
+      ],
+      then: .feedForward(feedForward))
     return HybridLMConfiguration(
       modelType: try r.string("model_type"), vocabulary: try r.integer("vocab_size", default: 128_000),
-      channels: channels, names: names, blocks: Array(repeating: block, count: layers), finalNorm: norm,
+      channels: channels, names: .finalLayerNorm, blocks: Array(repeating: block, count: layers),
+      finalNorm: norm,
       tiesEmbedding: try r.bool("tie_word_embeddings", default: false),
       embeddingScale: try r.factor("embedding_multiplier"), logitsScale: try r.factor("lm_head_multiplier"),
       endOfSequence: try r.endOfSequence(default: [2]))
+  }
+}
+
+extension HybridBlock.Configuration {
+  /// The block of Bamba, Falcon-H1 and Jamba: mixers on the normalised input, then a feed-forward layer or experts.
+  static func bamba(
+    _ norm: Normalization, mixers: [ResidualStep.Part], then feedForward: ResidualStep.Part.Kind
+  ) -> Self {
+    .init([
+      .init(norm: .init("input_layernorm", norm), parts: mixers),
+      .init(norm: .init("pre_ff_layernorm", norm), parts: [.init("feed_forward", feedForward)]),
+    ])
+  }
+}
+
+extension HybridLMConfiguration.Names {
+  /// The usual names but for the last norm: those of Bamba, Falcon-H1 and Jamba.
+  static var finalLayerNorm: Self {
+    var names = Self()
+    names.finalNorm = "model.final_layernorm"
+    return names
   }
 }
 

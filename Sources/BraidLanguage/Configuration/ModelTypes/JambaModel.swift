@@ -35,27 +35,17 @@ extension HybridLMConfiguration {
     let mixture = MixtureOfExperts.Configuration(
       router: .init(channels: channels, experts: experts, active: active, weight: "router.weight"),
       expert: feedForward)
-    var names = Names()
-    names.finalNorm = "model.final_layernorm"
     return HybridLMConfiguration(
       modelType: try r.string("model_type"), vocabulary: try r.integer("vocab_size", default: 65536),
-      channels: channels, names: names,
+      channels: channels, names: .finalLayerNorm,
       blocks: (0..<layers).map { layer in
-        .init([
-          .init(
-            norm: .init("input_layernorm", norm),
-            parts: [
-              attends(layer)
-                ? .init("self_attn", .mixer(.attention(attention))) : .init("mamba", .mixer(.mamba(mamba)))
-            ]),
-          .init(
-            norm: .init("pre_ff_layernorm", norm),
-            parts: [
-              .init(
-                "feed_forward",
-                experts > 1 && routes(layer) ? .experts(mixture) : .feedForward(feedForward))
-            ]),
-        ])
+        .bamba(
+          norm,
+          mixers: [
+            attends(layer)
+              ? .init("self_attn", .mixer(.attention(attention))) : .init("mamba", .mixer(.mamba(mamba)))
+          ],
+          then: experts > 1 && routes(layer) ? .experts(mixture) : .feedForward(feedForward))
       },
       finalNorm: norm, tiesEmbedding: try r.bool("tie_word_embeddings", default: false),
       endOfSequence: try r.endOfSequence(default: [2]))

@@ -73,17 +73,12 @@ extension ConfigurationReader {
     let key = "hybrid_override_pattern"
     guard has(key) else { return ["linear_attention", "moe", "full_attention", "mlp"] }
     let pattern = try string(key)
-    try require(
-      !pattern.isEmpty && pattern.count <= Self.mostLayers, key,
-      "expected a letter for each of 1 to \(Self.mostLayers) layers")
-    return try pattern.map { letter in
-      switch letter {
-      case "M": "linear_attention"
-      case "*": "full_attention"
-      case "-": "mlp"
-      case "E": "moe"
-      default: throw failure(key, "\"\(letter)\" is no kind of layer; known are M, *, -, E")
-      }
+    do {
+      return try LayerPattern(
+        pattern, letters: ["M": "linear_attention", "*": "full_attention", "-": "mlp", "E": "moe"]
+      ).layers
+    } catch {
+      throw failure(key, error.description)
     }
   }
 }

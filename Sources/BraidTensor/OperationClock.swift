@@ -40,10 +40,16 @@ public enum OperationClock {
     if isRunning.load(ordering: .relaxed) { count(name) }
   }
 
-  private static func count(_ name: StaticString) {
+  /// The gradient of an operation has been computed, apart from the operations inside it that are counted.
+  @inline(__always)
+  static func tickGradient(_ name: StaticString) {
+    if isRunning.load(ordering: .relaxed) { count(name, suffix: ", gradient") }
+  }
+
+  private static func count(_ name: StaticString, suffix: String = "") {
     let time = now
     state.withLock { state in
-      let key = "\(name)"
+      let key = "\(name)" + suffix
       state.entries[key, default: Entry(name: key, seconds: 0, calls: 0)].seconds += time - state.last
       state.entries[key]!.calls += 1
       state.last = time

@@ -23,6 +23,13 @@ import Testing
     geometry(1, plane(16, 16, kernel: 7, stride: 4, dilation: 1, pad: 3), 3, 17),
     geometry(1, plane(11, 13, kernel: 3, dilation: 2, pad: 2), 12, 10),
     geometry(1, plane(10, 8, kernel: 5, pad: 2), 12, 18, 3),
+    // Wide ones, whose inside is read in place, and such as are dilated down the columns.
+    geometry(2, plane(9, 47, kernel: 3, pad: 1), 5, 6),
+    geometry(1, dilated(13, 40, by: 4), 7, 9),
+    geometry(2, dilated(21, 37, by: 8), 20, 24),
+    geometry(1, dilated(14, 18, by: 2), 17, 25),
+    geometry(1, dilated(19, 7, by: 3, pad: 0), 24, 16),
+    geometry(1, plane(11, 45, kernel: 4, stride: 2, pad: 1), 3, 5, 1),
     geometry(2, plane(8, 9, kernel: 1, pad: 0), 19, 21),
     geometry(1, plane(8, 9, kernel: 1, stride: 2, pad: 0), 6, 5),
     geometry(1, plane(6, 7, kernel: 3, pad: 1), 512, 3),
@@ -48,6 +55,14 @@ import Testing
     [height, width].map {
       Axis(input: $0, kernel: kernel, stride: stride, dilation: dilation, padBefore: pad, padAfter: pad)
     }
+  }
+
+  static func dilated(_ height: Int, _ width: Int, by dilation: Int, pad: Int? = nil) -> [Axis] {
+    let pad = pad ?? dilation
+    return [
+      Axis(input: height, kernel: 3, dilation: dilation, padBefore: pad, padAfter: pad),
+      Axis(input: width, kernel: 3, padBefore: 1, padAfter: 1),
+    ]
   }
 
   static func geometry(

@@ -96,6 +96,29 @@ import Testing
     #expect(gradientError([long, tensor([3])]) { $0[0].layerNorm(weight: $0[1]) } < 5e-3)
   }
 
+  @Test(arguments: [[2, 5, 7, 24], [1, 700, 18], [3, 4, 1], [1, 1100, 33]])
+  func instanceNormWithPReLU(_ dimensions: [Int]) {
+    var numbers = TestNumbers(31)
+    func tensor(_ shape: Shape) -> Tensor { Tensor(numbers.floats(shape.elementCount, -2...2), shape: shape) }
+    let shape = Shape(dimensions)
+    let x = tensor(shape) + 5, channels = shape[-1]
+    let (w, b, slope) = (tensor([channels]), tensor([channels]), tensor([channels]))
+    func apart(_ t: [Tensor]) -> Tensor { t[0].instanceNorm(weight: t[1], bias: t[2]).prelu(t[3]) }
+    func fused(_ t: [Tensor]) -> Tensor { t[0].instanceNormPReLU(weight: t[1], bias: t[2], slope: t[3]) }
+    #expect(relativeError(fused([x, w, b, slope]), apart([x, w, b, slope])) < 2e-6)
+    let probe = tensor(shape)
+    let results = [apart, fused].map { body in
+      let leaves = [x, w, b, slope].map { $0.requiringGradient() }
+      return (body(leaves) * probe).sum().gradients(for: leaves)
+    }
+    for (first, second) in zip(results[0], results[1]) { #expect(relativeError(second, first) < 2e-5) }
+    if shape.elementCount < 2000 {
+      // Away from the kink, finite differences say the same.
+      let smooth = [x, w * 0.1, b.absolute() + 3, slope]
+      #expect(gradientError(smooth, step: 1e-2) { fused($0) } < 5e-3)
+    }
+  }
+
   @Test func softmaxes() {
     var numbers = TestNumbers(29)
     for (rows, n) in [(1, 1), (3, 17), (40, 180), (2, 1000)] {

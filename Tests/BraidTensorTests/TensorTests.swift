@@ -121,6 +121,10 @@ import Testing
       { $0.rolled([1, 2], axes: [0, 2]) }, { $0.flipped(axis: 1) }, { $0.cumulativeSum(axis: 1) },
       { $0.cumulativeSum(axis: 2) }, { $0.unsqueezed(1).broadcast(to: [3, 2, 4, 6]) },
       { Tensor.concatenated([$0, $0.squared()], axis: 1) }, { $0.split([1, 3], axis: 1)[1].squared() },
+      {
+        let parts = $0.split([1, 2, 1], axis: 1)
+        return parts[0].squared() * parts[2]
+      },
       { Tensor.select($0.detached.greater(Tensor(0)), $0 * 2, $0.squared()) },
     ]
     for function in functions { #expect(gradientError([x]) { function($0[0]) } < 1e-3) }

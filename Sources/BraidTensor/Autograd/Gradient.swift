@@ -137,6 +137,7 @@ private func backpropagate(from root: GradientSource, seed: Tensor, keeping kept
       precondition(
         inputGradients.count == node.parents.count,
         "\(node.operation): \(inputGradients.count) gradients for \(node.parents.count) inputs")
+      OperationClock.tickGradient(node.operation)
       for case (let parent?, let gradient?) in zip(node.parents, inputGradients) {
         let expected = parent.node.outputShapes[parent.output]
         precondition(

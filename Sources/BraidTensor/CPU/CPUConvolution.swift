@@ -45,7 +45,7 @@ final class PackedConvolution: Sendable {
     if geometry.isPointwise { return .product }
     if geometry.isDepthwise { return .depthwise }
     // Tiles of 4 x 4 waste the edges of small images.
-    let worthwhile = geometry.axes[1].output >= 6 && geometry.axes[2].output >= 6
+    let worthwhile = geometry.axes[1].output >= 6 * geometry.axes[1].dilation && geometry.axes[2].output >= 6
     return geometry.admitsWinograd && worthwhile && geometry.inputChannels >= 24
       && geometry.outputChannels >= 24
       ? .winograd : .taps
@@ -83,25 +83,29 @@ final class PackedConvolution: Sendable {
 extension CPU {
   /// Output [batch, output axes..., outputChannels] = epilogue(convolution of input), or, of weights packed
   /// backward, [batch, input axes..., inputChannels] from the output's gradient.
+  ///
+  /// - Parameter inputPixel: floats from one pixel of the input to the next, its channels where nil (always so for
+  ///   depthwise convolutions).
   static func convolve(
-    _ geometry: ConvolutionGeometry, input: UnsafePointer<Float>, weights: PackedConvolution,
-    output: UnsafeMutablePointer<Float>, epilogue: GEMMEpilogue = GEMMEpilogue(),
+    _ geometry: ConvolutionGeometry, input: UnsafePointer<Float>, inputPixel: Int? = nil,
+    weights: PackedConvolution, output: UnsafeMutablePointer<Float>, epilogue: GEMMEpilogue = GEMMEpilogue(),
     kernels: braid_kernels = braid_kernels_current().pointee
   ) {
     let backward = weights.direction == .backward
     let inputChannels = backward ? geometry.outputChannels : geometry.inputChannels
     let outputChannels = backward ? geometry.inputChannels : geometry.outputChannels
+    let pixel = inputPixel ?? inputChannels
     var epilogue = epilogue
     epilogue.residualRowStride = outputChannels
     switch weights.method {
     case .product:
       gemm(
-        m: geometry.batch * geometry.inputPixels, a: StridedMatrix(pointer: input, rowStride: inputChannels),
+        m: geometry.batch * geometry.inputPixels, a: StridedMatrix(pointer: input, rowStride: pixel),
         b: weights.matrices[0][0], c: output, cRowStride: outputChannels, epilogue: epilogue)
     case .winograd:
       Winograd.run(
-        geometry, weights.direction, input: input, matrices: weights.matrices[0], output: output,
-        epilogue: epilogue, kernels: kernels)
+        geometry, weights.direction, input: input, inputPixel: pixel, matrices: weights.matrices[0],
+        output: output, epilogue: epilogue, kernels: kernels)
     case .depthwise:
       for axes in backward ? TapSum.backward(geometry) : [TapSum.forward(geometry)] {
         DepthwiseConvolution(geometry, axes: axes, kernels: kernels.conv).run(
@@ -112,7 +116,7 @@ extension CPU {
       for (phase, matrices) in zip(phases, weights.matrices) {
         TapSum(
           axes: phase, batch: geometry.batch, inputChannels: inputChannels,
-          outputChannels: outputChannels, groups: geometry.groups, weights: matrices
+          outputChannels: outputChannels, groups: geometry.groups, inputPixel: pixel, weights: matrices
         ).run(input: input, output: output, epilogue: epilogue)
       }
     }

@@ -20,6 +20,33 @@ extension CPU {
 
   private struct Axis { var size, from, to: Int }
 
+  /// Copies `rows.size` runs of `count` elements for every index of the outer axes.
+  private static func copyRows<T>(
+    _ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, outer: [Axis], rows: Axis, count: Int
+  ) {
+    let math = kernels.pointee.math
+    let outerCount = outer.reduce(1) { $0 * $1.size }
+    let from = UnsafeRawPointer(from).assumingMemoryBound(to: Float.self)
+    let to = UnsafeMutableRawPointer(to).assumingMemoryBound(to: Float.self)
+    parallelRanges(outerCount * rows.size, minimum: Swift.max(1, 16_384 / Swift.max(1, count))) { range in
+      var row = range.lowerBound
+      while row < range.upperBound {
+        var (rest, first) = row.quotientAndRemainder(dividingBy: rows.size)
+        let piece = Swift.min(rows.size - first, range.upperBound - row)
+        var a = from + first * rows.from
+        var b = to + first * rows.to
+        for axis in outer.reversed() {
+          let (quotient, remainder) = rest.quotientAndRemainder(dividingBy: axis.size)
+          a += remainder * axis.from
+          b += remainder * axis.to
+          rest = quotient
+        }
+        math.copy_rows(a, rows.from, b, rows.to, piece, count)
+        row += piece
+      }
+    }
+  }
+
   private static func copy<T: BitwiseCopyable>(_ source: Tensor, _ target: Tensor, _: T.Type) {
     let from = UnsafePointer(source.storage.pointer.assumingMemoryBound(to: T.self) + source.offset)
     let to = target.storage.pointer.assumingMemoryBound(to: T.self) + target.offset
@@ -39,6 +66,12 @@ extension CPU {
     var across = Axis(size: 1, from: 0, to: 0)
     if inner.from != 1, let index = axes.firstIndex(where: { $0.from == 1 }) {
       across = axes.remove(at: index)
+    }
+    // Rows of 4-byte elements, one axis of them at a time.
+    if T.self == UInt32.self, across.size == 1, inner.from == 1, inner.to == 1, inner.size <= 4096,
+      let rows = axes.popLast()
+    {
+      return copyRows(from, to, outer: axes, rows: rows, count: inner.size)
     }
     let outer = axes
     let count = outer.reduce(1) { $0 * $1.size }

@@ -44,11 +44,13 @@ struct ConvolutionGeometry: Hashable, Sendable {
   var outputPixels: Int { axes.reduce(1) { $0 * $1.output } }
   var weightCount: Int { outputChannels * groupInputs * tapCount }
 
-  /// Whether Winograd's F(4 x 4, 3 x 3) applies: planes, 3 x 3, stride 1, undilated, dense.
+  /// Whether Winograd's F(4 x 4, 3 x 3) applies: planes, 3 x 3, stride 1, dense, dilated down the columns at most,
+  /// by a divisor of the padding.
   var admitsWinograd: Bool {
     let planar = axes[0].input == 1 && axes[0].kernel == 1 && axes[0].padBefore == 0 && axes[0].padAfter == 0
     return planar && groups == 1
-      && axes[1...].allSatisfy { $0.kernel == 3 && $0.stride == 1 && $0.dilation == 1 }
+      && axes[1...].allSatisfy { $0.kernel == 3 && $0.stride == 1 } && axes[2].dilation == 1
+      && axes[1].padBefore % axes[1].dilation == 0
       && inputChannels >= 16 && outputChannels >= 16
   }
 

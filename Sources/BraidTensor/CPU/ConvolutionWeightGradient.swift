@@ -35,27 +35,11 @@ private struct WeightGradient {
     self.kernels = kernels
     sum = TapSum(
       axes: TapSum.forward(geometry), batch: geometry.batch, inputChannels: geometry.inputChannels,
-      outputChannels: geometry.outputChannels, groups: geometry.groups, weights: [])
+      outputChannels: geometry.outputChannels, groups: geometry.groups, inputPixel: geometry.inputChannels,
+      weights: [])
     let quantum = Int(kernels.quantum)
     paddedOutputs = (geometry.groupOutputs + quantum - 1) / quantum * quantum
-    let (depth, height, width) = (sum.axes[0], sum.axes[1], sum.axes[2])
-    let pixels = 256
-    let columnBlocks = (width.count + pixels - 1) / pixels
-    let rows = max(1, pixels / max(width.count, 1))
-    var regions: [TapSum.Region] = []
-    for image in 0..<geometry.batch {
-      for d in 0..<depth.count {
-        for first in stride(from: 0, to: height.count, by: rows) {
-          for block in 0..<columnBlocks {
-            regions.append(
-              TapSum.Region(
-                image: image, depth: d, rows: first..<min(height.count, first + rows),
-                columns: width.count * block / columnBlocks..<width.count * (block + 1) / columnBlocks))
-          }
-        }
-      }
-    }
-    self.regions = regions
+    regions = sum.regions(pixels: 256, widePixels: 1024, leastTasks: 0)
     let laneFloats = geometry.tapCount * geometry.inputChannels * paddedOutputs
     lanes = max(1, min(regions.count, 16, (16 << 20) / max(laneFloats, 1)))
   }
@@ -91,7 +75,7 @@ private struct WeightGradient {
     _ region: TapSum.Region, input: UnsafePointer<Float>, outputGradient: UnsafePointer<Float>,
     into sums: UnsafeMutablePointer<Float>, isFirst: Bool
   ) {
-    let (height, width) = (sum.axes[1], sum.axes[2])
+    let width = sum.axes[2]
     let slab = TapSum.Slab(sum, region, input: input)
     defer { slab.release() }
     let (inputs, outputs) = (geometry.groupInputs, geometry.groupOutputs)
@@ -99,7 +83,7 @@ private struct WeightGradient {
     let positions = region.rows.count * columns
     let packed = Workspace(floats: positions * paddedOutputs)
     defer { packed.release() }
-    let rowOffsets = (0..<region.rows.count).map { $0 * height.inputStep * slab.rowStride }
+    let rowOffsets = (0..<region.rows.count).map { $0 * slab.rowStep }
     let joined = joinsColumns && slab.pixelStride == geometry.inputChannels
     let kernelColumns = geometry.axes[2].kernel
     var none = GEMMEpilogue().kernel()
@@ -123,8 +107,8 @@ private struct WeightGradient {
           for d in 0..<geometry.axes[0].kernel {
             for h in 0..<geometry.axes[1].kernel {
               let row =
-                d * geometry.axes[0].dilation * slab.planeStride + h * geometry.axes[1].dilation
-                * slab.rowStride
+                d * geometry.axes[0].dilation * slab.planeStride
+                + slab.tapRow(h * geometry.axes[1].dilation) * slab.rowStride
               for w in 0..<(joined ? 1 : kernelColumns) {
                 block.a =
                   slab.pointer + row + w * geometry.axes[2].dilation * slab.pixelStride + group * inputs

@@ -114,10 +114,14 @@ private func convolve(
   let records = Autograd.isRecording && inputs.contains { $0.requiresGradient }
   // The gradient of an activation needs its argument, so training computes the two apart.
   let isSplit = records && activation != .none
-  let xs = x.detached.cast(to: .float32).contiguous()
+  // Without a gradient, channels that are a part of wider pixels are read where they lie.
+  let plain = x.detached.cast(to: .float32)
+  let pixel = records || geometry.isDepthwise ? nil : plain.pixelStride
+  let xs = pixel == nil ? plain.contiguous() : plain
   let ws = weight.detached.contiguous()
   let argument = CPU.convolve(
-    geometry, direction, xs, ws, bias: bias?.detached, residual: isSplit ? nil : residual?.detached,
+    geometry, direction, xs, ws, inputPixel: pixel, bias: bias?.detached,
+    residual: isSplit ? nil : residual?.detached,
     activation: isSplit ? .none : activation, shape: shape)
   if !records {
     OperationClock.tick("convolution")
@@ -152,7 +156,8 @@ private func convolve(
 extension CPU {
   fileprivate static func convolve(
     _ geometry: ConvolutionGeometry, _ direction: PackedConvolution.Direction, _ x: Tensor, _ weight: Tensor,
-    bias: Tensor? = nil, residual: Tensor? = nil, activation: Activation = .none, shape: Shape
+    inputPixel: Int? = nil, bias: Tensor? = nil, residual: Tensor? = nil, activation: Activation = .none,
+    shape: Shape
   ) -> Tensor {
     let packed = weight.storage.derived(
       "\(PackedConvolution.key(geometry, direction)) \(weight.dtype) \(weight.shape)@\(weight.offset)"
@@ -160,16 +165,35 @@ extension CPU {
       weight.read { PackedConvolution(geometry, direction, weight: $0) }
     }
     return Tensor.build(shape) { out in
-      x.read { input in
+      func run(_ input: UnsafePointer<Float>) {
         withOptional(bias) { bias in
           withOptional(residual) { residual in
             convolve(
-              geometry, input: input, weights: packed, output: out,
+              geometry, input: input, inputPixel: inputPixel, weights: packed, output: out,
               epilogue: GEMMEpilogue(bias: bias, activation: activation, residual: residual))
           }
         }
       }
+      if inputPixel == nil { return x.read(run) }
+      withExtendedLifetime(x.storage) {
+        run(UnsafePointer(x.storage.pointer.assumingMemoryBound(to: Float.self)) + x.offset)
+      }
     }
+  }
+}
+
+extension Tensor {
+  /// Floats from one pixel to the next where the channels of each lie together and the pixels evenly apart; nil where
+  /// they do not.
+  var pixelStride: Int? {
+    guard rank >= 2, strides[rank - 1] == 1 || shape[rank - 1] == 1, elementCount > 0 else { return nil }
+    let pixel = strides[rank - 2]
+    var expected = pixel
+    for axis in stride(from: rank - 2, through: 0, by: -1) {
+      if shape[axis] != 1 && strides[axis] != expected { return nil }
+      expected *= shape[axis]
+    }
+    return pixel >= shape[rank - 1] ? pixel : nil
   }
 }
 

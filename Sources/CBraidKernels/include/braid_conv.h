@@ -12,6 +12,8 @@ typedef struct {
   size_t height, width, channels;   // of the image, input or output; channels at least 16
   ptrdiff_t y, x;                   // the first tile's corner in that image (negative inside the padding)
   size_t tiles;
+  size_t line;                      // pixels from one row to the next in memory: a multiple of width where dilated
+  size_t pixel;                     // floats from one pixel to the next: more than channels where they are a part of it
   const float *zeros;               // `channels` zeros: the padding (input)
 } braid_winograd_run;
 

@@ -104,6 +104,8 @@ typedef struct {
   // Towards zero, saturating.
   void (*f32_to_i32)(const float *x, int32_t *y, size_t n);
   void (*f32_to_i64)(const float *x, int64_t *y, size_t n);
+  // y[r, i] = x[r, i] for i < n, rows x_row and y_row elements of 4 bytes apart.
+  void (*copy_rows)(const float *x, ptrdiff_t x_row, float *y, ptrdiff_t y_row, size_t rows, size_t n);
 
   // One AdamW step (Loshchilov and Hutter, decoupled decay) of a run of parameters:
   //   g' = gradient_scale * g;  m = beta1 m + (1 - beta1) g';  v = beta2 v + (1 - beta2) g'^2

@@ -32,6 +32,19 @@ typedef struct {
   void (*column_combine)(const float *a, const float *b, size_t rows, size_t columns, const float *p,
                          const float *q, const float *s, float *y);
 
+  // y[r, c] = PReLU(x[r, c] scale[c] + shift[c]), with slope[c] below 0; rows of y are y_row floats apart.
+  void (*column_affine_prelu)(const float *x, size_t rows, size_t columns, ptrdiff_t y_row, const float *scale,
+                              const float *shift, const float *slope, float *y);
+  // With z = x scale + shift and dz the gradient of z (rows of dy are dy_row floats apart), adds the sums over r of
+  // dz, dz (x - centre) and dy min(z, 0) to sums[3, columns].
+  void (*column_prelu_sums)(const float *x, const float *dy, size_t rows, size_t columns, ptrdiff_t dy_row,
+                            const float *scale, const float *shift, const float *centre, const float *slope,
+                            float *sums);
+  // dx[r, c] = dz[r, c] scale[c] + x[r, c] q[c] + s[c], dz as before.
+  void (*column_prelu_combine)(const float *x, const float *dy, size_t rows, size_t columns, ptrdiff_t dy_row,
+                               const float *scale, const float *shift, const float *slope, const float *q,
+                               const float *s, float *dx);
+
   // Softmax of scale * x over each row; a row of -inf alone gives zeros.
   void (*softmax)(const float *x, size_t rows, size_t n, float scale, float *y);
   // dx = scale y (dy - sum(y dy))

@@ -60,6 +60,10 @@ public final class Trainer {
     validate: () throws -> [String: Double] = { [:] },
     progress: (Progress) -> Void = { _ in }
   ) throws {
+    // What a step frees the next one wants again: given back to the system, it would come as fresh pages each time.
+    let cacheLimit = Memory.cacheLimit
+    Memory.cacheLimit = max(cacheLimit, Memory.availableBytes / 4)
+    defer { Memory.cacheLimit = cacheLimit }
     let start = Date()
     let firstStep = step
     var total = 0.0

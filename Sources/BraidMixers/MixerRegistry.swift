@@ -47,6 +47,7 @@ public enum MixerRegistry {
     Entry(KimiDeltaAttention.self),
     Entry(DeltaNet.self),
     Entry(M2RNN.self),
+    Entry(MatrixLSTM.self),
     Entry(TestTimeTraining.self),
     Entry(ParallelHeads.self),
     Entry(LinearWindowMixer.self),

@@ -50,8 +50,7 @@ public struct BidirectionalMamba: SequenceMixer {
   public var channels: Int { configuration.mamba.channels }
   private let along: Block
   private let against: Block
-  private let weight: Parameter
-  private let bias: Parameter
+  private let pair: BidirectionalPair
 
   public init(_ scope: ParameterScope, _ configuration: Configuration) throws {
     try self.init(blocks: scope, projection: scope("linear"), configuration)
@@ -62,24 +61,18 @@ public struct BidirectionalMamba: SequenceMixer {
   public init(blocks: ParameterScope, projection: ParameterScope, _ c: Configuration) throws {
     try MixerError.require(c.epsilon >= 0, Self.name, "epsilon \(c.epsilon)")
     configuration = c
-    along = try Block(blocks("forward_blocks.0"), c)
-    against = try Block(blocks("backward_blocks.0"), c)
-    let channels = c.mamba.channels
-    weight = projection.parameter("weight", [2 * channels, channels, 1], init: .fanIn(channels))
-    bias = projection.parameter("bias", [channels], init: .fanIn(channels))
+    var made: [Block] = []
+    pair = try BidirectionalPair(blocks: blocks, projection: projection, channels: c.mamba.channels) {
+      let block = try Block($0, c)
+      made.append(block)
+      return { block($0) }
+    }
+    (along, against) = (made[0], made[1])
   }
 
-  public func callAsFunction(_ x: Tensor) -> Tensor {
-    joined(along(x), against(x.flipped(axis: 1)).flipped(axis: 1))
-  }
+  public func callAsFunction(_ x: Tensor) -> Tensor { pair(x) }
 
   public func reference(_ x: Tensor) -> Tensor {
-    joined(along.reference(x), against.reference(x.flipped(axis: 1)).flipped(axis: 1))
-  }
-
-  private func joined(_ along: Tensor, _ against: Tensor) -> Tensor {
-    linear(
-      Tensor.concatenated([along, against], axis: -1), weight.value.squeezed(2).transposed(), bias: bias.value
-    )
+    pair.joined(along.reference(x), against.reference(x.flipped(axis: 1)).flipped(axis: 1))
   }
 }

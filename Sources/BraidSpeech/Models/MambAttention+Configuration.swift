@@ -17,6 +17,24 @@ extension MambAttention {
     case residual
   }
 
+  /// What mixes a sequence besides the attention, along it and against it.
+  public enum Mixer: String, Codable, Hashable, Sendable, CaseIterable {
+    /// Mamba, as published.
+    case mamba
+    /// An LSTM, of expansion / 2 times the channels.
+    case lstm
+    /// The LSTM with a matrix memory (xLSTM).
+    case mlstm
+  }
+
+  /// Which attention stands before each mixer.
+  public enum Attention: String, Codable, Hashable, Sendable, CaseIterable {
+    /// One for time and frequency, as published.
+    case shared
+    /// None: with Mamba the layout of SEMamba, with the mLSTM that of xLSTM-SENet.
+    case none
+  }
+
   /// What distinguishes the members of the family; the published model where nothing is said.
   public struct Configuration: Codable, Hashable, Sendable {
     public var channels: Int
@@ -42,12 +60,14 @@ extension MambAttention {
     public var denseDepth: Int
     public var input: Input
     public var phase: Phase
+    public var mixer: Mixer
+    public var attention: Attention
 
     public init(
       channels: Int = 64, blocks: Int = 4, heads: Int = 8, stateSize: Int = 16, kernelSize: Int = 4,
       expansion: Int = 4, normEpsilon: Float = 1e-5, frameSize: Int = 400, hop: Int = 100,
       compression: Float = 0.3, maskLimit: Float = 2, maskNorm: Bool = true, denseDepth: Int = 4,
-      input: Input = .polar, phase: Phase = .absolute
+      input: Input = .polar, phase: Phase = .absolute, mixer: Mixer = .mamba, attention: Attention = .shared
     ) {
       self.channels = channels
       self.blocks = blocks
@@ -64,6 +84,8 @@ extension MambAttention {
       self.denseDepth = denseDepth
       self.input = input
       self.phase = phase
+      self.mixer = mixer
+      self.attention = attention
     }
 
     public init(from decoder: any Decoder) throws {
@@ -87,6 +109,8 @@ extension MambAttention {
       try read(.denseDepth, &denseDepth)
       try read(.input, &input)
       try read(.phase, &phase)
+      try read(.mixer, &mixer)
+      try read(.attention, &attention)
     }
 
     /// What makes the configuration unusable, or nil.

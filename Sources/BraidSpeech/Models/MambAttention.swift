@@ -39,7 +39,7 @@ public struct MambAttention: EnhancementModel {
     dense = DenseBlock(encoder("dense_block"), channels: c.channels, depth: c.denseDepth)
     halving = NormalizedConvolution(
       encoder("dense_conv_2"), inputs: c.channels, outputs: c.channels, kernel: (1, 3))
-    blocks = try (0..<c.blocks).map { try TimeFrequencyBlock(scope("TFMambAttention")($0), c) }
+    blocks = try (0..<c.blocks).map { try TimeFrequencyBlock(scope(c.blocksName)($0), c) }
     magnitude = MagnitudeDecoder(scope("mask_decoder"), c, bins: transform.bins)
     phase = PhaseDecoder(scope("phase_decoder"), c)
   }
@@ -51,15 +51,13 @@ public struct MambAttention: EnhancementModel {
   public func callAsFunction(magnitude noisy: Tensor, phase noisyPhase: Tensor) -> (
     magnitude: Tensor, real: Tensor, imaginary: Tensor
   ) {
-    let none = ConvolutionAxes(stride: [1, 1], padding: [0, 0], dilation: [1, 1])
     let half = ConvolutionAxes(stride: [1, 2], padding: [0, 0], dilation: [1, 1])
     let usesDirection = configuration.input == .complex || configuration.phase == .residual
     let (cosine, sine) = usesDirection ? (noisyPhase.cosine(), noisyPhase.sine()) : (noisyPhase, noisyPhase)
     let channels =
       configuration.input == .polar ? [noisy, noisyPhase] : [noisy, noisy * cosine, noisy * sine]
-    var x = first(Tensor.stacked(channels, axis: -1), axes: none)
-    x = halving(dense(x), axes: half)
-    for block in blocks { x = block(x) }
+    var x = halving(dense(Tensor.stacked(channels, axis: -1), behind: first), axes: half)
+    for block in blocks { block.apply(to: &x) }
     let (real, imaginary) = phase(x)
     let mask = magnitude(x)
     guard configuration.phase == .residual else { return (noisy * mask, real, imaginary) }

@@ -2,63 +2,67 @@ import BraidMixers
 import BraidNN
 import BraidTensor
 
-/// Shared attention and bidirectional Mamba over time, then over frequency.
+/// Shared attention and a bidirectional mixer over time, then over frequency.
 ///
 ///     x = x + A(x);  x = x + W_t [f(x), b(x)] + b_t      sequences over time, one per frequency
 ///     x = x + A(x);  x = x + W_f [f'(x), b'(x)] + b_f    sequences over frequency, one per frame; the same A
-///     A(x) = MHA(LN(x));  f(x) = Mamba(RMSNorm(x)) + x;  b(x) the same on the reversed sequence
+///     A(x) = MHA(LN(x));  f(x) = mixer(norm(x)) + x;  b(x) the same on the reversed sequence
 ///
+/// The mixer is Mamba behind an RMS norm, an LSTM behind one, or an mLSTM behind a layer norm; A may be missing.
 /// Source: Kuehne et al., "MambAttention: Mamba with multi-head attention for generalizable single-channel speech
-/// enhancement", 2025.
+/// enhancement", 2025; without A, Chao et al., "An investigation of incorporating Mamba for speech enhancement", 2024,
+/// and Kuehne et al., "xLSTM-SENet: xLSTM for single-channel speech enhancement", 2025.
 struct TimeFrequencyBlock: Sendable {
-  let attention: SharedAttention
-  let time: BidirectionalMamba
-  let frequency: BidirectionalMamba
+  /// Tokens that go through a mixer at once without a gradient, about: what they need stays in the caches.
+  static let chunkTokens = 4096
+
+  let attention: SharedAttention?
+  let time: BidirectionalPair
+  let frequency: BidirectionalPair
 
   init(_ scope: ParameterScope, _ c: MambAttention.Configuration) throws {
-    let mamba = Mamba.Configuration(
-      channels: c.channels, innerChannels: c.expansion * c.channels, stateSize: c.stateSize,
-      kernelSize: c.kernelSize)
-    let both = BidirectionalMamba.Configuration(mamba: mamba, epsilon: c.normEpsilon)
-    time = try BidirectionalMamba(blocks: scope("time_mamba"), projection: scope("tlinear"), both)
-    frequency = try BidirectionalMamba(blocks: scope("freq_mamba"), projection: scope("flinear"), both)
-    attention = SharedAttention(scope("attention"), channels: c.channels, heads: c.heads)
+    func pair(_ axis: String, _ projection: String) throws -> BidirectionalPair {
+      try BidirectionalPair(
+        blocks: scope("\(axis)_\(c.mixer.scopeName)"), projection: scope(projection), channels: c.channels
+      ) { try c.layer($0) }
+    }
+    time = try pair("time", "tlinear")
+    frequency = try pair("freq", "flinear")
+    attention =
+      c.attention == .shared ? SharedAttention(scope("attention"), channels: c.channels, heads: c.heads) : nil
   }
 
-  /// [batch, time, frequency, channels] to the same.
-  func callAsFunction(_ x: Tensor) -> Tensor {
+  /// Replaces x [batch, time, frequency, channels]; where no gradient is wanted, in place: nobody else may hold x then.
+  func apply(to x: inout Tensor) {
     let (batch, frames, bins, channels) = (x.shape[0], x.shape[1], x.shape[2], x.shape[3])
-    var y = x.permuted(0, 2, 1, 3).contiguous().reshaped(batch * bins, frames, channels)
-    y = attention(y)
-    y = (y + time(y)).reshaped(batch, bins, frames, channels).permuted(0, 2, 1, 3).contiguous()
-      .reshaped(batch * frames, bins, channels)
-    y = attention(y)
-    return (y + frequency(y)).reshaped(batch, frames, bins, channels)
+    if Autograd.isRecording && (x.requiresGradient || time.requiresGradient) {
+      var y = x.permuted(0, 2, 1, 3).contiguous().reshaped(batch * bins, frames, channels)
+      y = mixed(y, time).reshaped(batch, bins, frames, channels).permuted(0, 2, 1, 3).contiguous()
+        .reshaped(batch * frames, bins, channels)
+      x = mixed(y, frequency).reshaped(batch, frames, bins, channels)
+      return
+    }
+    func chunks(_ count: Int, tokens: Int) -> [Range<Int>] {
+      let pieces = (count * tokens + Self.chunkTokens - 1) / Self.chunkTokens
+      let size = max(1, (count + pieces - 1) / max(1, pieces))
+      return stride(from: 0, to: count, by: size).map { $0..<min(count, $0 + size) }
+    }
+    for image in 0..<batch {
+      let map = x.selected(axis: 0, image)
+      for range in chunks(bins, tokens: frames) {
+        let columns = map.sliced(axis: 1, range).permuted(1, 0, 2)
+        columns.overwrite(with: mixed(columns.contiguous(), time))
+      }
+      for range in chunks(frames, tokens: bins) {
+        let rows = map.sliced(axis: 0, range)
+        rows.overwrite(with: mixed(rows, frequency))
+      }
+    }
   }
-}
 
-/// x + W MHA(LN(x)): softmax attention of sequences [batch, length, channels], parameters as torch names them.
-struct SharedAttention: Sendable {
-  let heads: Int
-  let norm: LayerNorm
-  let inputWeight: Parameter
-  let inputBias: Parameter
-  let output: Linear
-
-  init(_ scope: ParameterScope, channels: Int, heads: Int) {
-    self.heads = heads
-    inputWeight = scope("attn").parameter("in_proj_weight", [3 * channels, channels], init: .fanIn(channels))
-    inputBias = scope("attn").parameter("in_proj_bias", [3 * channels], init: .zeros)
-    output = Linear(scope("attn")("out_proj"), inputs: channels, outputs: channels)
-    norm = LayerNorm(scope("layernorm"), channels: channels)
-  }
-
-  func callAsFunction(_ x: Tensor) -> Tensor {
-    let (batch, length, channels) = (x.shape[0], x.shape[1], x.shape[2])
-    let projected = linear(norm(x), inputWeight.value, bias: inputBias.value)
-      .reshaped(batch, length, 3, heads, channels / heads)
-    let parts = projected.split(into: 3, axis: 2).map { $0.squeezed(2) }
-    let mixed = scaledDotProductAttention(parts[0], parts[1], parts[2])
-    return output(mixed.reshaped(batch, length, channels), residual: x)
+  /// Sequences [batch, length, channels] to the same.
+  private func mixed(_ x: Tensor, _ pair: BidirectionalPair) -> Tensor {
+    let y = attention.map { $0(x) } ?? x
+    return pair(y, residual: y)
   }
 }

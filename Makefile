@@ -69,6 +69,7 @@ bench: PACKAGES += python3 python3-venv
 bench: build
 	$(PYTHON) Benchmarks/bench.py --braid $(BRAID) $(BENCH)
 	$(PYTHON) Benchmarks/language.py --braid $(BRAID)
+	$(PYTHON) Benchmarks/speech.py --braid $(BRAID)
 	$(PYTHON) Benchmarks/mixers.py --braid $(BRAID)
 	@mkdir -p $(OUT)
 	$(BRAID) bench growth --plot $(OUT)/growth.png

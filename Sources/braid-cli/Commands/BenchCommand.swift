@@ -7,7 +7,8 @@ struct BenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "bench", abstract: "Measure speed and memory.",
     subcommands: [
-      BenchRestoreCommand.self, BenchMixersCommand.self, BenchGrowthCommand.self, BenchStreamCommand.self,
+      BenchRestoreCommand.self, BenchEnhanceCommand.self, BenchStreamCommand.self, BenchMixersCommand.self,
+      BenchGrowthCommand.self,
     ])
 }
 

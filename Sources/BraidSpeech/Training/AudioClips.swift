@@ -46,9 +46,10 @@ public final class AudioClips: Sendable {
 
   public var count: Int { paths.count }
 
-  /// Two sets: `count` recordings evenly spread over the order, and the others.
+  /// Two sets: `count` recordings evenly spread over the order, and the others, at least one.
   public func holdingOut(_ count: Int) -> (held: AudioClips, rest: AudioClips) {
-    let held = Set((0..<min(count, max(0, paths.count - 1))).map { $0 * paths.count / count })
+    let taken = min(count, max(0, paths.count - 1))
+    let held = Set((0..<taken).map { $0 * paths.count / taken })
     func subset(_ contained: Bool) -> AudioClips {
       AudioClips(
         paths: paths.indices.filter { held.contains($0) == contained }.map { paths[$0] },

@@ -46,7 +46,8 @@ import Testing
     #expect(events.first?["command"]?.stringValue == "train enhance")
     #expect(events.filter { $0["event"]?.stringValue == "metrics" }.count == 3)
     #expect(events.last?["output"]?.stringValue == "run/tiny.safetensors")
-    let description = try #require(ModelDescription(Checkpoint.open(braid.folder + "/run/tiny.safetensors")))
+    let description = try #require(
+      try ModelDescription(Checkpoint.open(braid.folder + "/run/tiny.safetensors")))
     #expect(try EnhancementModelFile.model(for: description, source: "tiny").sampleRate == 16000)
     // A finished run is finished.
     #expect(try train(Self.recipe).status == 0)

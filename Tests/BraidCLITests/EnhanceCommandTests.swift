@@ -33,6 +33,21 @@ import Testing
     }
   }
 
+  /// Every example of the help that needs no published file and no sound card runs.
+  @Test func examplesOfTheHelpRun() throws {
+    defer { braid.remove() }
+    try braid.write("noisy.wav", seconds: 0.3)
+    try braid.write("recordings/below/a.wav", seconds: 0.3)
+    let help = try braid("enhance", "--help").output
+    let examples = help.split(separator: "\n").filter { $0.hasPrefix("  braid ") && !$0.contains(".pth") }
+    #expect(examples.count >= 3)
+    for example in examples {
+      try? FileManager.default.removeItem(atPath: braid.folder + "/clean.wav")
+      let run = try braid.run(example.split(separator: " ").dropFirst().map(String.init))
+      #expect(run.status == 0, "\(example): \(run.errors)")
+    }
+  }
+
   /// Each mistake gives its exit code, a line on standard error, and no file.
   @Test(arguments: [
     (["enhance"], 64),

@@ -5,9 +5,12 @@ import Testing
   @Test func everyShippedModelOpensAndIsFinite() throws {
     #expect(!ShippedModels.all.isEmpty)
     for model in ShippedModels.all {
-      let loaded = try RestorationModelRequest(model: model.name).load()
-      #expect(loaded.model.parameters.parameterCount < 1_200_000)
-      #expect(loaded.model.parameters.parameters.allSatisfy { $0.value.isFinite })
+      let parameters =
+        ModelCatalogue.entry(model.name)?.task == .enhance
+        ? try EnhancementModelRequest(model: model.name).load().model.parameters
+        : try RestorationModelRequest(model: model.name).load().model.parameters
+      #expect(parameters.parameterCount < 1_200_000)
+      #expect(parameters.parameters.allSatisfy { $0.value.isFinite })
       #expect(model.bytes.count < 2_500_000)
     }
   }

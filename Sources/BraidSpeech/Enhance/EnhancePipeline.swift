@@ -17,7 +17,7 @@ public struct EnhancePipeline: Sendable {
   public init(_ model: any EnhancementModel) { self.model = model }
 
   /// Seconds that must be known behind a sample before it comes out of a stream; nil where the model is none. A change of
-  /// rate adds 2.9 ms on the way to the model and as much on the way back.
+  /// rate adds 2.9 ms on the way to the model and as much on the way back (twice that at 8 kHz).
   public var latency: Double? {
     guard let model = model as? StreamingMambAttention else { return nil }
     return Double(EnhancementStream(model: model).latency) / Double(model.sampleRate)

@@ -31,6 +31,22 @@ import Testing
     }
   }
 
+  /// Whatever an input is encoded as, files of every container can be written.
+  @Test(arguments: [0x10002, 0x10003, 0x10006, 0x10007, 0x170002, 0x200060, 0x200064, 0x230082])
+  func everyEncodingGoesIntoEveryContainer(code: Int) throws {
+    try inFolder { folder in
+      let source = AudioFormat(code: Int32(code), sampleRate: 48000, channels: 1)
+      for suffix in ["wav", "flac", "aiff", "ogg", "opus", "mp3", "w64", "rf64", "au", "caf"] {
+        let path = "\(folder)/a.\(suffix)"
+        let format = try source.forOutput(path, encoding: nil, sampleRate: 48000)
+        let writer = try AudioWriter(path, format: format)
+        try writer.write([Float](repeating: 0.25, count: 9600))
+        try writer.commit()
+        #expect(try AudioReader(path).format.channels == 1, "\(code) \(suffix)")
+      }
+    }
+  }
+
   @Test func refusesWhatIsNoRecording() throws {
     try inFolder { folder in
       let path = folder + "/file"

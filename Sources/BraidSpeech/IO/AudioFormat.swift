@@ -62,7 +62,14 @@ public struct AudioFormat: Sendable, Hashable {
     if let encoding {
       candidates = [encoding.code]
     } else {
-      candidates = suffix == "opus" ? [Int32(SF_FORMAT_OPUS)] : [code & Int32(SF_FORMAT_SUBMASK)]
+      let own = Int(code) & SF_FORMAT_SUBMASK
+      let isMPEG = [SF_FORMAT_MPEG_LAYER_I, SF_FORMAT_MPEG_LAYER_II, SF_FORMAT_MPEG_LAYER_III].contains(own)
+      if suffix == "opus" {
+        candidates = [Int32(SF_FORMAT_OPUS)]
+      } else if !isMPEG || container == SF_FORMAT_MPEG {
+        // Other containers name MPEG's encoding too, but do not write it.
+        candidates = [Int32(own)]
+      }
       candidates += [Self.usual[container].map { Int32($0) } ?? Int32(SF_FORMAT_PCM_16)]
     }
     for candidate in candidates {

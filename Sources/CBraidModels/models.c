@@ -9,6 +9,9 @@ static const unsigned char contrast_s_denoise[] __attribute__((aligned(64))) = {
 static const unsigned char contrast_s_x2[] __attribute__((aligned(64))) = {
 #embed "models/contrast-s-x2.safetensors"
 };
+static const unsigned char enhance_s[] __attribute__((aligned(64))) = {
+#embed "models/enhance-s.safetensors"
+};
 static const unsigned char enhance_s_stream[] __attribute__((aligned(64))) = {
 #embed "models/enhance-s-stream.safetensors"
 };
@@ -16,6 +19,7 @@ static const unsigned char enhance_s_stream[] __attribute__((aligned(64))) = {
 static const braid_model models[] = {
     {"contrast-s-denoise", contrast_s_denoise, sizeof contrast_s_denoise},
     {"contrast-s-x2", contrast_s_x2, sizeof contrast_s_x2},
+    {"enhance-s", enhance_s, sizeof enhance_s},
     {"enhance-s-stream", enhance_s_stream, sizeof enhance_s_stream},
 };
 

@@ -39,7 +39,9 @@ import Testing
     try braid.write("noisy.wav", seconds: 0.3)
     try braid.write("recordings/below/a.wav", seconds: 0.3)
     let help = try braid("enhance", "--help").output
-    let examples = help.split(separator: "\n").filter { $0.hasPrefix("  braid ") && !$0.contains(".pth") }
+    let examples = help.split(separator: "\n").filter {
+      $0.hasPrefix("  braid ") && !$0.contains("--weights")
+    }
     #expect(examples.count >= 3)
     for example in examples {
       try? FileManager.default.removeItem(atPath: braid.folder + "/clean.wav")
@@ -339,7 +341,7 @@ extension BraidExecutable {
     let path = folder + "/" + name
     try FileManager.default.createDirectory(
       atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true)
-    var generator = Philox(seed: UInt64(name.utf8.reduce(7) { $0 &* 31 &+ Int($1) }))
+    var generator = Philox(seed: name.utf8.reduce(7) { $0 &* 31 &+ UInt64($1) })
     var samples: [Float] = []
     for n in 0..<Int(seconds * Double(rate)) {
       let t = Double(n) / Double(rate)

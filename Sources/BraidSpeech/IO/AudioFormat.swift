@@ -89,9 +89,22 @@ public struct AudioFormat: Sendable, Hashable {
   }
 
   /// Whether samples are stored as integers, which end at full scale.
-  public var holdsIntegers: Bool {
-    [SF_FORMAT_PCM_S8, SF_FORMAT_PCM_U8, SF_FORMAT_PCM_16, SF_FORMAT_PCM_24, SF_FORMAT_PCM_32].contains(
-      Int(code) & SF_FORMAT_SUBMASK)
+  public var holdsIntegers: Bool { integerBits != nil }
+
+  /// The bits of a sample where samples are stored as integers.
+  var integerBits: Int? {
+    let bits = [
+      SF_FORMAT_PCM_S8: 8, SF_FORMAT_PCM_U8: 8, SF_FORMAT_PCM_16: 16, SF_FORMAT_PCM_24: 24,
+      SF_FORMAT_PCM_32: 32,
+    ]
+    return bits[Int(code) & SF_FORMAT_SUBMASK]
+  }
+
+  /// The nearest integer of that many bits to a sample in -1...1, clipped; 0 for what is not a number.
+  static func integer(_ sample: Float, bits: Int) -> Int32 {
+    guard !sample.isNaN else { return 0 }
+    let top = Double(1 << (bits - 1))
+    return Int32(min(max((Double(sample) * top).rounded(), -top), top - 1))
   }
 
   /// The extension of `path` where it names a container that is written, in lower case; nil where it names none.

@@ -4,18 +4,20 @@ import Foundation
 
 /// Writes a recording block by block; the file appears under its name once it is whole.
 ///
-/// Samples beyond full scale are clipped where the encoding is of integers. Not for use by several tasks at once.
+/// Where the encoding is of integers, samples are rounded to the nearest, and clipped at full scale. Not for use by several tasks at once.
 public final class AudioWriter {
   private let target: AtomicFile
   private let path: String
   private var file: OpaquePointer?
   private let channels: Int
-  public let clips: Bool
+  private let integerBits: Int?
+
+  public var clips: Bool { integerBits != nil }
 
   public init(_ path: String, format: AudioFormat) throws {
     self.path = path
     channels = format.channels
-    clips = format.holdsIntegers
+    integerBits = format.integerBits
     target = try AtomicFile(path) { AudioError($0) }
     var info = SF_INFO()
     info.samplerate = Int32(format.sampleRate)
@@ -33,8 +35,14 @@ public final class AudioWriter {
   /// Appends samples, interleaved [frames, channels].
   public func write(_ samples: [Float]) throws {
     let frames = Int64(samples.count / channels)
-    let written = samples.withUnsafeBufferPointer {
-      frames == 0 ? 0 : sf_writef_float(file, $0.baseAddress!, frames)
+    guard frames > 0 else { return }
+    let written: Int64
+    if let bits = integerBits {
+      // libsndfile would round some containers' samples down. It takes integers by their upper bits.
+      let integers = samples.map { AudioFormat.integer($0, bits: bits) << Int32(32 - bits) }
+      written = sf_writef_int(file, integers, frames)
+    } else {
+      written = sf_writef_float(file, samples, frames)
     }
     guard written == frames else {
       throw AudioError.cannotWrite(path: path, reason: String(cString: sf_strerror(file)))

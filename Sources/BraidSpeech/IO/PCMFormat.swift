@@ -97,12 +97,11 @@ public struct PCMFormat: Sendable, Hashable, CustomStringConvertible {
     func append(_ value: Int32, _ count: Int) {
       for i in 0..<count { bytes.append(UInt8(truncatingIfNeeded: value >> Int32(8 * i))) }
     }
-    let top = 0x1p31 / Double(1 << (8 * (4 - encoding.byteCount)))
     for sample in samples {
       if encoding == .f32le {
         append(Int32(bitPattern: sample.bitPattern), 4)
       } else {
-        append(Int32(min(max((Double(sample) * top).rounded(), -top), top - 1)), encoding.byteCount)
+        append(AudioFormat.integer(sample, bits: 8 * encoding.byteCount), encoding.byteCount)
       }
     }
     return bytes

@@ -96,7 +96,7 @@ struct EvaluateRestoreCommand: AsyncParsableCommand {
         ("metric", .string(usesY ? "y" : "rgb")), ("crop_border", .integer(border)),
       ])
     let pipeline = RestorePipeline(model: loaded.model)
-    let names = files.map { ($0 as NSString).lastPathComponent }
+    let names = files.map { $0.lastComponent }
     let width = max(7, names.map(\.count).max() ?? 0)
     var rows: [(before: PictureQuality, after: PictureQuality, seconds: Double)] = []
     var failed = 0

@@ -149,7 +149,7 @@ struct RestoreCommand: AsyncParsableCommand {
     guard let reference else { return nil }
     var path = reference
     if FileIdentity(reference)?.kind == .folder {
-      path = reference + "/" + (job.input as NSString).lastPathComponent
+      path = reference + "/" + job.input.lastComponent
     }
     return try PictureQuality(result.restored, reference: ImageReader.read(path), scale: scale)
   }

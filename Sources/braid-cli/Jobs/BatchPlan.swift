@@ -78,7 +78,7 @@ struct BatchPlan<Files: BatchFiles> {
     for path in paths {
       switch FileIdentity(path)?.kind {
       case .folder: walk(path, recursive: recursive, output: target, into: &found)
-      default: found.append((path, (path as NSString).lastPathComponent))
+      default: found.append((path, path.lastComponent))
       }
     }
     for (path, _) in found { if let identity = FileIdentity(path) { inputs.insert(identity) } }
@@ -161,7 +161,7 @@ struct BatchPlan<Files: BatchFiles> {
   }
 
   private func outputName(_ relative: String, of path: String) -> String {
-    (relative as NSString).deletingPathExtension + "." + files.suffix(files.format(ofInput: path))
+    relative.withoutExtension + "." + files.suffix(files.format(ofInput: path))
   }
 
   private mutating func add(_ input: String, to output: String, format: Files.Format? = nil) {
@@ -198,7 +198,7 @@ struct BatchPlan<Files: BatchFiles> {
 
   /// Makes the folder of `job`'s output, where outputs go into a folder, and checks that files can be made in it.
   func makeFolder(for job: Job) throws {
-    let parent = (job.output as NSString).deletingLastPathComponent
+    let parent = job.output.parentPath
     let path = parent.isEmpty ? "." : parent
     func refuse(_ reason: String) -> Failure {
       Failure(

@@ -109,14 +109,14 @@ struct EnhanceJob {
     }
     var path = spectrogram
     if FileIdentity(path)?.kind == .folder {
-      path += "/" + (input == "-" ? "samples" : (input as NSString).lastPathComponent) + ".png"
+      path += "/" + (input == "-" ? "samples" : input.lastComponent) + ".png"
     }
     try Spectrogram.plot(recordings, sampleRate: format.sampleRate).write(to: path)
   }
 
   /// The file, or the file of the input's name in a folder.
   private static func counterpart(_ path: String, of input: String) -> String {
-    FileIdentity(path)?.kind == .folder ? path + "/" + (input as NSString).lastPathComponent : path
+    FileIdentity(path)?.kind == .folder ? path + "/" + input.lastComponent : path
   }
 
   private func tell(

@@ -75,7 +75,8 @@ bench: build
 	$(BRAID) bench growth --plot $(OUT)/growth.png
 
 # The Swift runtime is part of what is installed: neither the command nor a program that uses the library needs Swift.
-STATIC := -c release --static-swift-stdlib --scratch-path .build/install
+# The second flag does for the library what the first does for commands alone.
+STATIC := -c release --static-swift-stdlib -Xswiftc -static-stdlib --scratch-path .build/install
 install: deps
 	$(SWIFT) build $(STATIC) --product braid
 	$(SWIFT) build $(STATIC) -Xlinker -s --product braid_speech

@@ -289,7 +289,7 @@ def main():
     table.add(f"MambAttention, {arguments.seconds:g} s of audio", ours, 0.6 * arguments.seconds, "s")
     if arguments.long.split(",")[-1] == "60":
         table.add("MambAttention, 60 s of audio: peak memory", peak / 1e9, 3, "GB")
-    stream = subprocess.run([braid, "bench", "stream", "--threads", "1"], text=True, capture_output=True)
+    stream = subprocess.run([braid, "bench", "stream"], text=True, capture_output=True)
     print("\n" + stream.stdout if stream.returncode == 0 else "\nThis build has no braid bench stream.")
     table.show()
 

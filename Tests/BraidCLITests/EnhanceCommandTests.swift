@@ -33,7 +33,7 @@ import Testing
     }
   }
 
-  /// Every example of the help that needs no published file and no sound card runs.
+  /// Every example of the help that needs no published file and no shell runs.
   @Test func examplesOfTheHelpRun() throws {
     defer { braid.remove() }
     try braid.write("noisy.wav", seconds: 0.3)

@@ -25,8 +25,8 @@ struct EnhanceCommand: AsyncParsableCommand {
         braid enhance noisy.wav -o clean.wav
         braid enhance noisy.wav -o clean.flac --attenuation-limit 12
         braid enhance recordings -o enhanced --recursive --skip-existing
-        braid enhance noisy.wav -o clean.wav --model mambattention --weights seed3441.pth
-        arecord -t raw -f S16_LE -r 16000 | braid enhance - -o - --stream --input-format s16le:16000:1 | aplay -t raw -f S16_LE -r 16000
+        braid enhance a.wav -o b.wav -m mambattention --weights seed3441.pth
+        braid enhance - -o - --stream --input-format s16le:16000:1 < in > out
 
       Exit codes: 0 done; 1 some of several inputs failed; 64 usage; 65 bad data; 66 no input; 69 device or model \
       unavailable; 73 output cannot be created; 130 interrupted.

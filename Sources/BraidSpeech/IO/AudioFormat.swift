@@ -107,16 +107,6 @@ public struct AudioFormat: Sendable, Hashable {
     return Int32(min(max((Double(sample) * top).rounded(), -top), top - 1))
   }
 
-  /// Their bits, where samples are rounded to them; nil elsewhere.
-  var integerBits: Int? {
-    switch Int(code) & SF_FORMAT_SUBMASK {
-    case SF_FORMAT_PCM_S8, SF_FORMAT_PCM_U8: 8
-    case SF_FORMAT_PCM_16: 16
-    case SF_FORMAT_PCM_24: 24
-    default: nil
-    }
-  }
-
   /// The extension of `path` where it names a container that is written, in lower case; nil where it names none.
   public static func suffix(ofPath path: String) -> String? {
     let name = path.split(separator: "/").last.map(String.init) ?? path

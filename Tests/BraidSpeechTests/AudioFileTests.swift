@@ -31,6 +31,19 @@ import Testing
     }
   }
 
+  @Test(arguments: ["wav", "flac", "aiff"]) func samplesAreRoundedToIntegers(_ suffix: String) throws {
+    try inFolder { folder in
+      let path = "\(folder)/a.\(suffix)"
+      let format = try AudioFormat(code: 0x10002, sampleRate: 16000, channels: 1)
+        .forOutput(path, encoding: nil, sampleRate: 16000)
+      let writer = try AudioWriter(path, format: format)
+      try writer.write([0.4, -0.4, 0.6, -0.6, 20000, -20000.3, 40000, -40000].map { $0 / 32768 })
+      try writer.commit()
+      let found = try AudioReader.readAll(path).samples.map { $0 * 32768 }
+      #expect(found == [0, 0, 1, -1, 20000, -20000, 32767, -32768])
+    }
+  }
+
   /// Whatever an input is encoded as, files of every container can be written.
   @Test(arguments: [0x10002, 0x10003, 0x10006, 0x10007, 0x170002, 0x200060, 0x200064, 0x230082])
   func everyEncodingGoesIntoEveryContainer(code: Int) throws {

@@ -5,7 +5,7 @@ import Foundation
 /// their length.
 ///
 /// A recording is brought to the model's rate by libsamplerate, cut into overlapping segments that fit in memory (one,
-/// where it fits), enhanced channel by channel, cross-faded, and brought back. A value that may be shared between
+/// where it is short), enhanced channel by channel, cross-faded, and brought back. A value that may be shared between
 /// tasks. Runs honour the cancellation of their task between segments.
 public struct EnhancePipeline: Sendable {
   public typealias Progress = @Sendable (EnhanceEvent) -> Void
@@ -121,7 +121,9 @@ public struct EnhancePipeline: Sendable {
     case .whole: limit = .max
     case .seconds(let seconds):
       limit = seconds < 1e9 ? max(model.shortestSignal, Int(seconds * rate)) : .max
-    case .automatic: limit = max(least, budget / model.bytesPerSecond * model.sampleRate)
+    case .automatic:
+      let seconds = min(budget / model.bytesPerSecond, EnhanceOptions.longestAutomatic)
+      limit = max(least, seconds * model.sampleRate)
     }
     return SegmentEnhancer(
       channels: channels, limit: limit, overlap: Int(max(0, options.overlap) * rate), least: least

@@ -34,7 +34,7 @@ public final class AudioClips: Sendable {
         let names = FileManager.default.enumerator(atPath: folder)
       else { throw TrainingError.noData("\(folder) is not a folder that can be read") }
       let found = names.compactMap { $0 as? String }.filter { name in
-        AudioFormat.containers[(name as NSString).pathExtension.lowercased()] != nil
+        AudioFormat.suffix(ofPath: name) != nil
       }
       guard !found.isEmpty else {
         throw TrainingError.noData("\(folder) holds no recordings (.wav, .flac, .ogg, .mp3, ...)")

@@ -13,9 +13,11 @@ struct EnhanceCommand: AsyncParsableCommand {
       (SRC_SINC_MEDIUM_QUALITY), so that nothing is left above 8 kHz. The output has the input's rate, length to the \
       sample, and format unless asked otherwise. Files appear whole or not at all.
 
-      A recording is enhanced as a whole where that fits in --memory. A longer one goes through in overlapping, \
-      cross-faded segments, in constant memory. The models scale and normalise what they see as a whole, so a segment \
-      is judged by its own loudness and noise: see Documentation/Enhance.md for what that changes.
+      A recording of up to 20 s is enhanced as a whole where that fits in --memory. A longer one goes through in \
+      overlapping, cross-faded segments, in constant memory. The models scale and normalise what they see as a whole, \
+      so a segment is judged by its own loudness and noise. Fifty seconds of five voices: segments of 20 s differ from \
+      the whole (--segment 0) by an SI-SDR of 13.3 dB, and are 2.8 dB closer to the clean speech; see \
+      Documentation/Enhance.md.
 
       - as input or output is standard input or output: samples without a header, of the format of --input-format \
       (the output's encoding and rate can be chosen). With --stream a model that only looks back is used; its output \
@@ -25,8 +27,8 @@ struct EnhanceCommand: AsyncParsableCommand {
         braid enhance noisy.wav -o clean.wav
         braid enhance noisy.wav -o clean.flac --attenuation-limit 12
         braid enhance recordings -o enhanced --recursive --skip-existing
-        braid enhance noisy.wav -o clean.wav --model mambattention --weights seed3441.pth
-        arecord -t raw -f S16_LE -r 16000 | braid enhance - -o - --stream --input-format s16le:16000:1 | aplay -t raw -f S16_LE -r 16000
+        braid enhance a.wav -o b.wav -m mambattention --weights seed3441.pth
+        braid enhance - -o - --stream --input-format s16le:16000:1 < in > out
 
       Exit codes: 0 done; 1 some of several inputs failed; 64 usage; 65 bad data; 66 no input; 69 device or model \
       unavailable; 73 output cannot be created; 130 interrupted.

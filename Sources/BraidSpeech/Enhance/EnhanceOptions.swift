@@ -2,16 +2,12 @@
 public struct EnhanceOptions: Sendable, Hashable {
   /// How much of a recording the model sees at once.
   public enum Segments: Sendable, Hashable {
-    /// As much as the memory budget allows, and at most `longestAutomatic` seconds: where loudness and noise change,
-    /// a model that normalises over more than that does worse, and its attention takes longer.
+    /// As much as the memory budget allows, and at most the model's `longestSegment`.
     case automatic
     case whole
     /// At most so many seconds.
     case seconds(Double)
   }
-
-  /// Seconds of the longest segment that is chosen automatically.
-  public static let longestAutomatic = 20
 
   public var segments = Segments.automatic
   /// Seconds that neighbouring segments share, over which they are cross-faded; at most a quarter of a segment.

@@ -122,7 +122,7 @@ public struct EnhancePipeline: Sendable {
     case .seconds(let seconds):
       limit = seconds < 1e9 ? max(model.shortestSignal, Int(seconds * rate)) : .max
     case .automatic:
-      let seconds = min(budget / model.bytesPerSecond, EnhanceOptions.longestAutomatic)
+      let seconds = min(budget / model.bytesPerSecond, model.longestSegment ?? .max / model.sampleRate)
       limit = max(least, seconds * model.sampleRate)
     }
     return SegmentEnhancer(

@@ -17,6 +17,8 @@ public protocol EnhancementModel: Sendable {
   var compression: Float { get }
   /// Bytes of peak memory per second of a signal, about, for choosing a segment.
   var bytesPerSecond: Int { get }
+  /// Seconds of the longest segment that is chosen where nothing is asked for; nil for all that fits in memory.
+  var longestSegment: Int? { get }
 
   /// The enhanced signals: [batch, samples] to the same shape.
   func enhanced(_ signals: Tensor) -> Tensor
@@ -29,6 +31,7 @@ public protocol EnhancementModel: Sendable {
 extension EnhancementModel {
   /// On the safe side for models of a few million parameters.
   public var bytesPerSecond: Int { 64 << 20 }
+  public var longestSegment: Int? { nil }
 }
 
 /// Clean speech as a model estimates it.

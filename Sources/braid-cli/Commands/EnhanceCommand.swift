@@ -13,8 +13,8 @@ struct EnhanceCommand: AsyncParsableCommand {
       (SRC_SINC_MEDIUM_QUALITY), so that nothing is left above 8 kHz. The output has the input's rate, length to the \
       sample, and format unless asked otherwise. Files appear whole or not at all.
 
-      A recording of up to 20 s is enhanced as a whole where that fits in --memory. A longer one goes through in \
-      overlapping, cross-faded segments, in constant memory. The models scale and normalise what they see as a whole, \
+      A recording of up to 20 s (with the published model: of all that fits in --memory) is enhanced as a whole. A \
+      longer one goes through in overlapping, cross-faded segments, in constant memory. The models scale and normalise what they see as a whole, \
       so a segment is judged by its own loudness and noise. Fifty seconds of five voices: segments of 20 s differ from \
       the whole (--segment 0) by an SI-SDR of 13.3 dB, and are 2.8 dB closer to the clean speech; see \
       Documentation/Enhance.md.

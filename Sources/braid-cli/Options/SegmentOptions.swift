@@ -5,7 +5,7 @@ import Braid
 struct SegmentOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
-      "Longest segment in seconds; 0 is the whole recording (BRAID_SEGMENT; default: 20, or less where --memory asks for it).",
+      "Longest segment in seconds; 0 is the whole recording (BRAID_SEGMENT; default: 20; published models: what --memory allows).",
       valueName: "SECONDS"))
   var segment: Double?
 

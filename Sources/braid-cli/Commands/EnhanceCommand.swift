@@ -14,10 +14,10 @@ struct EnhanceCommand: AsyncParsableCommand {
       sample, and format unless asked otherwise. Files appear whole or not at all.
 
       A recording of up to 20 s (with the published model: of all that fits in --memory) is enhanced as a whole. A \
-      longer one goes through in overlapping, cross-faded segments, in constant memory. The models scale and normalise what they see as a whole, \
-      so a segment is judged by its own loudness and noise. Fifty seconds of five voices: segments of 20 s differ from \
-      the whole (--segment 0) by an SI-SDR of 13.3 dB, and are 2.8 dB closer to the clean speech; see \
-      Documentation/Enhance.md.
+      longer one goes through in overlapping, cross-faded segments, in constant memory. The models scale and normalise \
+      what they see as a whole, so a segment is judged by its own loudness and noise. Fifty seconds of five voices: \
+      segments of 20 s differ from the whole (--segment 0) by an SI-SDR of 13.3 dB, and are 2.8 dB closer to the clean \
+      speech; see Documentation/Enhance.md.
 
       - as input or output is standard input or output: samples without a header, of the format of --input-format \
       (the output's encoding and rate can be chosen). With --stream a model that only looks back is used; its output \

@@ -5,7 +5,9 @@ import Foundation
 import Testing
 
 /// What models say of their memory, beside what they take. Alone in the process: other tests take memory too.
-@Suite(.enabled(if: ProcessInfo.processInfo.environment["BRAID_LONG_TESTS"] != nil)) struct ModelMemoryTests {
+@Suite(
+  .serialized, .enabled(if: ProcessInfo.processInfo.environment["BRAID_LONG_TESTS"] != nil))
+struct ModelMemoryTests {
   private func peak(_ model: MambAttention, seconds: Int) -> Int {
     let signal = Tensor(
       (0..<16000 * seconds).map { Float(sin(Double($0) * 0.1)) }, shape: [1, 16000 * seconds])
@@ -35,6 +37,7 @@ import Testing
       "\(configuration.channels) channels: \(measured / 1e6) MB a second, stated \(Double(model.bytesPerSecond) / 1e6)"
     )
     #expect(measured < 1.1 * Double(model.bytesPerSecond))
-    #expect(measured > 0.4 * Double(model.bytesPerSecond))
+    // Free blocks that are kept for reuse count for the process, not here.
+    #expect(measured > 0.25 * Double(model.bytesPerSecond))
   }
 }

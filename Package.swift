@@ -80,6 +80,8 @@ let package = Package(
         "BraidVision", "BraidSpeech", "CBraidModels",
       ]),
     .executableTarget(name: "restore-example", dependencies: ["Braid"], path: "Examples/Restore"),
+    .executableTarget(name: "enhance-example", dependencies: ["Braid"], path: "Examples/Enhance"),
+    .executableTarget(name: "generate-example", dependencies: ["Braid"], path: "Examples/Generate"),
     .executableTarget(
       name: "braid-cli",
       dependencies: [

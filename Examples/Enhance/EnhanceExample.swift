@@ -8,7 +8,16 @@ import Foundation
 /// microphone would give them) and prints the gains against CLEAN, a recording of the same length.
 @main
 struct EnhanceExample {
-  static func main() async throws {
+  static func main() async {
+    do {
+      try await run()
+    } catch {
+      FileHandle.standardError.write(Data("\(error)\n".utf8))
+      exit(65)
+    }
+  }
+
+  static func run() async throws {
     let arguments = CommandLine.arguments
     guard arguments.count == 4 else {
       FileHandle.standardError.write(Data("usage: enhance-example NOISY CLEAN FOLDER\n".utf8))

@@ -8,7 +8,16 @@ import Foundation
 /// the saved state for as many again: what was said before is not read a second time.
 @main
 struct GenerateExample {
-  static func main() throws {
+  static func main() {
+    do {
+      try run()
+    } catch {
+      FileHandle.standardError.write(Data("\(error)\n".utf8))
+      exit(65)
+    }
+  }
+
+  static func run() throws {
     let arguments = Array(CommandLine.arguments.dropFirst())
     let prompt = arguments.dropFirst(2).compactMap { Int($0) }
     guard arguments.count > 2, let count = Int(arguments[1]), prompt.count == arguments.count - 2 else {

@@ -7,7 +7,16 @@ import Foundation
 /// Writes FOLDER/restored.png and FOLDER/before-after.png and prints the gain in PSNR against CLEAN.
 @main
 struct RestoreExample {
-  static func main() async throws {
+  static func main() async {
+    do {
+      try await run()
+    } catch {
+      FileHandle.standardError.write(Data("\(error)\n".utf8))
+      exit(65)
+    }
+  }
+
+  static func run() async throws {
     let arguments = CommandLine.arguments
     guard arguments.count == 4 else {
       FileHandle.standardError.write(Data("usage: restore-example NOISY CLEAN FOLDER\n".utf8))

@@ -1,4 +1,5 @@
 import BraidVision
+import Foundation
 
 /// Writes the demo's sample picture and spoilt versions of it:
 /// `make-sample FOLDER [--width N] [--height N] [--sigma S] [--seed N]`.
@@ -7,7 +8,16 @@ import BraidVision
 /// scale of 255, default 25) and scene-small.png (half the size, MATLAB's bicubic).
 @main
 struct MakeSample {
-  static func main() throws {
+  static func main() {
+    do {
+      try run()
+    } catch {
+      FileHandle.standardError.write(Data("\(error)\n".utf8))
+      exit(64)
+    }
+  }
+
+  static func run() throws {
     var arguments = Array(CommandLine.arguments.dropFirst())
     var options = ["--width": 384, "--height": 256, "--sigma": 25, "--seed": 1]
     for name in options.keys.sorted() {

@@ -9,7 +9,16 @@ import Foundation
 /// that swells and fades, and the hum of a mains transformer.
 @main
 struct MakeSpeech {
-  static func main() throws {
+  static func main() {
+    do {
+      try run()
+    } catch {
+      FileHandle.standardError.write(Data("\(error)\n".utf8))
+      exit(64)
+    }
+  }
+
+  static func run() throws {
     var arguments = Array(CommandLine.arguments.dropFirst())
     var options = ["--snr": 5, "--seed": 1]
     for name in options.keys.sorted() {

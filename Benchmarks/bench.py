@@ -104,14 +104,15 @@ def environment(python, modules=("torch", "spandrel")):
     if not has_modules(python):
         print("Installing " + ", ".join(modules) + " into " + folder, flush=True)
         pip = [python, "-m", "pip", "install", "-q"]
-        # The wheels without CUDA are a tenth of the size; PyPI has the others where that server cannot be reached.
-        wheels = "https://download.pytorch.org/whl/cpu"
-        try:
-            urllib.request.urlopen(wheels + "/torch/", timeout=10).close()
-            small = ["--index-url", wheels]
-        except OSError:
-            small = []
-        subprocess.check_call(pip + ["torch", "torchvision"] + small)
+        if "torch" in modules:
+            # The wheels without CUDA are a tenth of the size; PyPI has the others where that server cannot be reached.
+            wheels = "https://download.pytorch.org/whl/cpu"
+            try:
+                urllib.request.urlopen(wheels + "/torch/", timeout=10).close()
+                small = ["--index-url", wheels]
+            except OSError:
+                small = []
+            subprocess.check_call(pip + ["torch", "torchvision"] + small)
         subprocess.check_call(pip + [module for module in modules if module != "torch"])
     return python
 

@@ -27,29 +27,8 @@ public struct BidirectionalMamba: SequenceMixer {
     Configuration(mamba: .init(channels: 6, innerChannels: 10, stateSize: 3, bias: true), epsilon: 1e-3),
   ]
 
-  /// One direction: x + mixer(norm(x)).
-  private struct Block: Sendable {
-    let norm: Parameter
-    let mixer: Mamba
-    let epsilon: Float
-
-    init(_ scope: ParameterScope, _ c: Configuration) throws {
-      norm = scope("norm").parameter("weight", [c.mamba.channels], init: .ones)
-      mixer = try Mamba(scope("mixer"), c.mamba)
-      epsilon = c.epsilon
-    }
-
-    func callAsFunction(_ x: Tensor) -> Tensor { mixer(x.rmsNorm(weight: norm.value, epsilon: epsilon)) + x }
-
-    func reference(_ x: Tensor) -> Tensor {
-      mixer.reference(x.rmsNorm(weight: norm.value, epsilon: epsilon)) + x
-    }
-  }
-
   public let configuration: Configuration
   public var channels: Int { configuration.mamba.channels }
-  private let along: Block
-  private let against: Block
   private let pair: BidirectionalPair
 
   public init(_ scope: ParameterScope, _ configuration: Configuration) throws {
@@ -61,18 +40,14 @@ public struct BidirectionalMamba: SequenceMixer {
   public init(blocks: ParameterScope, projection: ParameterScope, _ c: Configuration) throws {
     try MixerError.require(c.epsilon >= 0, Self.name, "epsilon \(c.epsilon)")
     configuration = c
-    var made: [Block] = []
-    pair = try BidirectionalPair(blocks: blocks, projection: projection, channels: c.mamba.channels) {
-      let block = try Block($0, c)
-      made.append(block)
-      return { block($0) }
-    }
-    (along, against) = (made[0], made[1])
+    pair = try BidirectionalPair(blocks: blocks, projection: projection, mamba: c.mamba, epsilon: c.epsilon)
   }
 
   public func callAsFunction(_ x: Tensor) -> Tensor { pair(x) }
 
   public func reference(_ x: Tensor) -> Tensor {
-    pair.joined(along.reference(x), against.reference(x.flipped(axis: 1)).flipped(axis: 1))
+    let layers = pair.mambas!
+    return pair.joined(
+      layers.along.reference(x), layers.against.reference(x.flipped(axis: 1)).flipped(axis: 1))
   }
 }

@@ -19,17 +19,23 @@ extension MambAttention.Configuration {
     }
   }
 
-  /// The function of one direction, on sequences [batch, length, channels].
-  func layer(_ scope: ParameterScope) throws -> BidirectionalPair.Layer {
+  /// The two directions along an axis.
+  func pair(blocks: ParameterScope, projection: ParameterScope) throws -> BidirectionalPair {
+    guard mixer == .mamba else {
+      return try BidirectionalPair(blocks: blocks, projection: projection, channels: channels, layer: layer)
+    }
+    return try BidirectionalPair(
+      blocks: blocks, projection: projection,
+      mamba: Mamba.Configuration(
+        channels: channels, innerChannels: expansion * channels, stateSize: stateSize, kernelSize: kernelSize),
+      epsilon: normEpsilon)
+  }
+
+  /// The function of one direction of the other mixers, on sequences [batch, length, channels].
+  private func layer(_ scope: ParameterScope) throws -> BidirectionalPair.Layer {
     let inner = expansion * channels
     switch mixer {
-    case .mamba:
-      let norm = scope("norm").parameter("weight", [channels], init: .ones)
-      let mamba = try Mamba(
-        scope("mixer"),
-        Mamba.Configuration(
-          channels: channels, innerChannels: inner, stateSize: stateSize, kernelSize: kernelSize))
-      return { [normEpsilon] x in mamba(x.rmsNorm(weight: norm.value, epsilon: normEpsilon)) + x }
+    case .mamba: preconditionFailure("a pair of Mamba layers is made whole")
     case .lstm:
       let norm = scope("norm").parameter("weight", [channels], init: .ones)
       let lstm = RecurrentLayer(scope, channels: channels, hidden: max(1, inner / 2))

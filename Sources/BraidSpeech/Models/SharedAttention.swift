@@ -24,4 +24,19 @@ struct SharedAttention: Sendable {
     let mixed = scaledDotProductAttention(projected[0], projected[1], projected[2])
     return output(mixed.reshaped(batch, length, channels), residual: x)
   }
+
+  var parameters: [Parameter] {
+    [norm.weight, norm.bias, inputWeight, inputBias, output.weight] + [output.bias].compactMap { $0 }
+  }
+
+  /// Whether the operation that goes on with a pair of Mamba layers takes its heads.
+  var hasNarrowHeads: Bool { inputWeight.shape[1] / heads <= BidirectionalPass.Attention.widestHead }
+
+  /// This attention for that operation.
+  var fused: BidirectionalPass.Attention {
+    BidirectionalPass.Attention(
+      heads: heads, normWeight: norm.weight.value, normBias: norm.bias.value, epsilon: norm.epsilon,
+      input: inputWeight.value, inputBias: inputBias.value, output: output.weight.value,
+      outputBias: output.bias?.value)
+  }
 }

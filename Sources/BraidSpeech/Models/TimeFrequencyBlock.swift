@@ -21,13 +21,8 @@ struct TimeFrequencyBlock: Sendable {
   let frequency: BidirectionalPair
 
   init(_ scope: ParameterScope, _ c: MambAttention.Configuration) throws {
-    func pair(_ axis: String, _ projection: String) throws -> BidirectionalPair {
-      try BidirectionalPair(
-        blocks: scope("\(axis)_\(c.mixer.scopeName)"), projection: scope(projection), channels: c.channels
-      ) { try c.layer($0) }
-    }
-    time = try pair("time", "tlinear")
-    frequency = try pair("freq", "flinear")
+    time = try c.pair(blocks: scope("time_\(c.mixer.scopeName)"), projection: scope("tlinear"))
+    frequency = try c.pair(blocks: scope("freq_\(c.mixer.scopeName)"), projection: scope("flinear"))
     attention =
       c.attention == .shared ? SharedAttention(scope("attention"), channels: c.channels, heads: c.heads) : nil
   }
@@ -40,6 +35,14 @@ struct TimeFrequencyBlock: Sendable {
       y = mixed(y, time).reshaped(batch, bins, frames, channels).permuted(0, 2, 1, 3).contiguous()
         .reshaped(batch * frames, bins, channels)
       x = mixed(y, frequency).reshaped(batch, frames, bins, channels)
+      return
+    }
+    if let time = fused(time), let frequency = fused(frequency) {
+      for image in 0..<batch {
+        let map = x.selected(axis: 0, image)
+        time.apply(to: map.permuted(1, 0, 2))
+        frequency.apply(to: map)
+      }
       return
     }
     func chunks(_ count: Int, tokens: Int) -> [Range<Int>] {
@@ -58,6 +61,13 @@ struct TimeFrequencyBlock: Sendable {
         rows.overwrite(with: mixed(rows, frequency))
       }
     }
+  }
+
+  /// Attention and a pair as one operation, where there is one for them.
+  private func fused(_ pair: BidirectionalPair) -> BidirectionalPass? {
+    guard let attention else { return pair.fused() }
+    guard attention.hasNarrowHeads else { return nil }
+    return pair.fused(behind: attention.parameters) { attention.fused }
   }
 
   /// Sequences [batch, length, channels] to the same.

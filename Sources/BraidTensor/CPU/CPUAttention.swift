@@ -103,6 +103,10 @@ extension CPU {
         shape, to: spans, queries: queries, keys: keys, values: values, bias: bias, sinks: sinks,
         output: output, lse: lse, kernels: table)
     }
+    if shape.isNarrow && bias == nil && sinks == nil {
+      return narrowAttention(
+        shape, queries: queries, keys: keys, values: values, output: output, lse: lse, kernels: kernels)
+    }
     let plan = AttentionPlan(shape, rows: queryRows)
     let (panel, step, blocks) = (kernels.panel, plan.step, plan.blocks)
     let (d, dv) = (shape.width, shape.valueWidth)

@@ -70,6 +70,21 @@ typedef struct {
   float *maximum, *total, *output, *scratch;
 } braid_attention_few;
 
+// The widest head of the narrow kernel.
+#define BRAID_ATTENTION_NARROW 8
+
+// Query rows of one narrow head against all of its keys, without bias or mask.
+typedef struct {
+  size_t rows, n, d, dv;  // n at least 1; d and dv at most BRAID_ATTENTION_NARROW
+  const float *queries;   // row i at queries + i query_row, not scaled
+  ptrdiff_t query_row;
+  const float *pairs;     // keys and values as pack_narrow leaves them, and what it returned
+  float most;
+  float *out;             // row i at out + i out_row
+  ptrdiff_t out_row;
+  float *lse;             // [rows] as `finish` writes it, or NULL
+} braid_attention_narrow;
+
 typedef struct {
   braid_attention_scores scores;
   const float *query_panels;     // row panels of the queries, not scaled
@@ -99,6 +114,11 @@ typedef struct {
   void (*pack_rows)(const float *base, const ptrdiff_t *offsets, size_t n, size_t d, float *out);
   void (*forward)(const braid_attention_block *block);
   void (*forward_few)(const braid_attention_few *few);
+  // Keys times `scale` (which has log2(e) in it) and values, [n][2 BRAID_ATTENTION_NARROW] padded with zeros, in the
+  // kernel's units. Returns the largest norm of a key.
+  float (*pack_narrow)(const float *keys, ptrdiff_t key_row, const float *values, ptrdiff_t value_row, size_t n,
+                       size_t d, size_t dv, float scale, float *out);
+  void (*forward_narrow)(const braid_attention_narrow *narrow);
   // Row i of out = output[i] / total[i] (zeros where total is 0); lse (optional) [rows] as the backward wants it.
   void (*finish)(const float *output, const float *maximum, const float *total, size_t rows, size_t dv,
                  float *out, const ptrdiff_t *offsets, float *lse);

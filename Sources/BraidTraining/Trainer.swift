@@ -18,6 +18,8 @@ public final class Trainer {
 
   public let plan: TrainingPlan
   public let parameters: [Parameter]
+  /// How many of the parameters are the model's; the others help to train it.
+  let publishedCount: Int
   /// The moving average of the weights, in the order of the parameters.
   public internal(set) var average: [Tensor]
   public internal(set) var step = 0
@@ -30,14 +32,21 @@ public final class Trainer {
 
   /// A run over `store`, whose parameters have values, kept in `folder`; an earlier run there is resumed.
   ///
-  /// - Parameter fingerprint: describes model and data; a state with another one is refused.
-  public init(_ store: ParameterStore, plan: TrainingPlan, folder: String, fingerprint: String) throws {
+  /// - Parameters:
+  ///   - helper: what is trained along but is no part of the model, such as a discriminator; keys of its own.
+  ///   - fingerprint: describes model and data; a state with another one is refused.
+  public init(
+    _ store: ParameterStore, helper: ParameterStore? = nil, plan: TrainingPlan, folder: String,
+    fingerprint: String
+  ) throws {
     guard plan.steps > 0 else { throw TrainingError.invalidConfiguration("steps is \(plan.steps)") }
     self.plan = plan
     self.folder = folder
     self.fingerprint = fingerprint
-    parameters = store.parameters
+    parameters = store.parameters + (helper?.parameters ?? [])
+    publishedCount = store.parameters.count
     store.makeTrainable()
+    helper?.makeTrainable()
     optimizer = AdamW(plan.optimizer, for: parameters)
     average = parameters.map { $0.value.duplicated() }
     do {
@@ -120,6 +129,7 @@ public final class Trainer {
 
   /// The tensors to publish, by key: the moving average, or the weights where none is kept.
   public var published: [(key: String, value: Tensor)] {
-    zip(parameters, plan.averageDecay > 0 ? average : parameters.map(\.value.detached)).map { ($0.key, $1) }
+    zip(parameters, plan.averageDecay > 0 ? average : parameters.map(\.value.detached)).prefix(publishedCount)
+      .map { ($0.key, $1) }
   }
 }

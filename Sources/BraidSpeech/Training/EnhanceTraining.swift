@@ -50,6 +50,9 @@ public enum EnhanceTraining {
     let held = try validationExamples(heldSpeech, heldNoise, c)
     model.parameters.initialize(seed: c.plan.seed)
     if let initial { try model.parameters.load(from: initial) }
+    let helper = c.loss.metric > 0 ? ParameterStore() : nil
+    let judge = helper.map { MetricDiscriminator($0.root("discriminator")) }
+    helper?.initialize(seed: c.plan.seed)
 
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys]
@@ -58,12 +61,21 @@ public enum EnhanceTraining {
       + " \(speech.count) of speech, \(noise.count) of noise"
     // Every step takes and frees the same blocks: keeping them saves a fifth of the time.
     Memory.cacheLimit = max(Memory.cacheLimit, 8 << 30)
-    let trainer = try Trainer(model.parameters, plan: c.plan, folder: folder, fingerprint: fingerprint)
+    let trainer = try Trainer(
+      model.parameters, helper: helper, plan: c.plan, folder: folder, fingerprint: fingerprint)
     try trainer.run { _, generator in
       let batch = try mixture.batch(c.batch, generator: generator)
-      return c.loss(
-        model.estimate(batch.noisy), clean: batch.clean, transform: model.transform,
-        compression: model.compression)
+      let estimate = model.estimate(batch.noisy)
+      let loss = c.loss(
+        estimate, clean: batch.clean, transform: model.transform, compression: model.compression)
+      guard let judge else { return loss }
+      let clean = model.transform.polarSpectra(
+        batch.clean, gains: [Double](repeating: 1, count: c.batch), compression: Double(model.compression))
+      return loss
+        + judge.loss(
+          clean: clean.magnitude, estimate: estimate.magnitude,
+          metrics: metrics(estimate.signal, batch.clean, sampleRate: rate), weight: c.loss.metric,
+          generator: generator.split(1 << 32))
     } validate: {
       validate(model, held)
     } progress: {
@@ -85,6 +97,20 @@ public enum EnhanceTraining {
     for (key, value) in (c.card ?? [:]).sorted(by: { $0.key < $1.key }) { card[key] = value }
     try EnhancementModelFile.write(trainer.published, of: model, name: c.name, card: card, to: path)
     return path
+  }
+
+  /// ESTOI of signals [batch, samples], 0 to 1; nil where a clip is too short or silent to have any.
+  private static func metrics(_ signals: Tensor, _ clean: Tensor, sampleRate: Int) -> [Float]? {
+    let (y, x, length) = (signals.detached.floats, clean.floats, clean.shape[1])
+    var values: [Float] = []
+    for start in stride(from: 0, to: x.count, by: length) {
+      let value = Intelligibility.measure(
+        Array(y[start..<start + length]), reference: Array(x[start..<start + length]),
+        sampleRate: sampleRate, extended: true)
+      guard value.isFinite, value != 1e-5 else { return nil }
+      values.append(Float(min(max(value, 0), 1)))
+    }
+    return values
   }
 
   /// Held-out speech in held-out noise at the recipe's ratios in turn, at most four seconds each.

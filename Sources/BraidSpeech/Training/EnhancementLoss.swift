@@ -18,10 +18,13 @@ public struct EnhancementLoss: Sendable, Codable, Hashable {
   public var consistency: Float
   /// Minus the scale-invariant signal-to-distortion ratio in dB, mean over the batch.
   public var siSDR: Float
+  /// MetricGAN: how far a network that learns to predict ESTOI finds the estimate from perfect (published with PESQ and
+  /// 0.05). The network is trained along; the term is not part of a call.
+  public var metric: Float
 
   public init(
     magnitude: Float = 0.9, phase: Float = 0.3, complex: Float = 0.1, time: Float = 0.2,
-    consistency: Float = 0.1, siSDR: Float = 0
+    consistency: Float = 0.1, siSDR: Float = 0, metric: Float = 0
   ) {
     self.magnitude = magnitude
     self.phase = phase
@@ -29,6 +32,7 @@ public struct EnhancementLoss: Sendable, Codable, Hashable {
     self.time = time
     self.consistency = consistency
     self.siSDR = siSDR
+    self.metric = metric
   }
 
   public init(from decoder: any Decoder) throws {
@@ -43,13 +47,16 @@ public struct EnhancementLoss: Sendable, Codable, Hashable {
     try read(.time, &time)
     try read(.consistency, &consistency)
     try read(.siSDR, &siSDR)
+    try read(.metric, &metric)
   }
 
   /// What makes the weights unusable, or nil.
   public var problem: String? {
     let weights = [magnitude, phase, complex, time, consistency, siSDR]
-    if !weights.allSatisfy({ $0 >= 0 && $0.isFinite }) { return "weights must be numbers from 0 on" }
-    return weights.contains { $0 > 0 } ? nil : "all weights are 0"
+    if !(weights + [metric]).allSatisfy({ $0 >= 0 && $0.isFinite }) {
+      return "weights must be numbers from 0 on"
+    }
+    return weights.contains { $0 > 0 } ? nil : "all weights are 0 (metric alone teaches nothing at first)"
   }
 
   /// The loss of an estimate against clean signals [batch, samples] on the scale of the model's input.

@@ -13,26 +13,41 @@ import Testing
 
   @Test(arguments: variants)
   func everyMixerIsItsEquation(_ mixer: MambAttention.Mixer, _ attention: MambAttention.Attention) throws {
-    let configuration = MambAttention.Configuration(
-      channels: 8, blocks: 1, heads: 2, stateSize: 3, expansion: 2, mixer: mixer, attention: attention)
+    try check(
+      MambAttention.Configuration(
+        channels: 8, blocks: 1, heads: 2, stateSize: 3, expansion: 2, mixer: mixer, attention: attention),
+      shape: [2, 6, 5, 8])
+  }
+
+  /// Sequences that the fused pass takes in several pieces; heads as wide as its kernel and wider; many taps.
+  @Test(arguments: [(8, 2, 4, 3), (16, 2, 16, 4), (18, 1, 5, 9)])
+  func longSequences(channels: Int, heads: Int, states: Int, taps: Int) throws {
+    try check(
+      MambAttention.Configuration(
+        channels: channels, blocks: 1, heads: heads, stateSize: states, kernelSize: taps, expansion: 2),
+      shape: [1, 123, 2, channels])
+  }
+
+  private func check(_ c: MambAttention.Configuration, shape: Shape) throws {
     let store = ParameterStore()
-    let block = try TimeFrequencyBlock(store.root, configuration)
+    let block = try TimeFrequencyBlock(store.root, c)
     var generator = Philox(seed: 5)
     for parameter in store.parameters {
       parameter.assign(Tensor.normal(parameter.shape, using: &generator) * 0.4)
     }
-    let x = Tensor.normal([2, 6, 5, 8], using: &generator)
-    let naive = NaiveTimeFrequency(store, heads: 2, stateSize: 3)
+    let x = Tensor.normal(shape, using: &generator)
+    let naive = NaiveTimeFrequency(store, heads: c.heads, stateSize: c.stateSize)
     let numbers = x.floats.map(Double.init)
+    let (frames, bins, channels) = (shape[1], shape[2], shape[3])
     var expected: [Double] = []
-    for image in 0..<2 {
-      let map = (0..<6).map { (t: Int) -> [[Double]] in
-        (0..<5).map { f in
-          let first = ((image * 6 + t) * 5 + f) * 8
-          return Array(numbers[first..<first + 8])
+    for image in 0..<shape[0] {
+      let map = (0..<frames).map { (t: Int) -> [[Double]] in
+        (0..<bins).map { f in
+          let first = ((image * frames + t) * bins + f) * channels
+          return Array(numbers[first..<first + channels])
         }
       }
-      for frame in naive.block(map, mixer: mixer.scopeName) { expected += frame.flatMap { $0 } }
+      for frame in naive.block(map, mixer: c.mixer.scopeName) { expected += frame.flatMap { $0 } }
     }
     var inPlace = x.duplicated()
     withoutGradient { block.apply(to: &inPlace) }

@@ -64,7 +64,8 @@ static const uint32_t vexp2_powers[32] __attribute__((aligned(64), unused)) = { 
     0x396ed8f0, 0x396f6074, 0x3970015d, 0x3970bc38, 0x39719196, 0x3972820d, 0x39738e34, 0x3974b6a6,
 };
 BRAID_INLINE vf vexp2_of_32nds(vf x) {
-  const vf n = x + vset(BRAID_ROUND_MAGIC), r = x - (n - vset(BRAID_ROUND_MAGIC));
+  const vf n = x + vset(BRAID_ROUND_MAGIC);
+  const vf r = (vf)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const __m512 power = _mm512_permutex2var_ps(_mm512_load_ps(vexp2_powers), (__m512i)n,
                                               _mm512_load_ps(vexp2_powers + 16));
   return (vf)((vi)power + ((vi)n << 18)) * vfma(r, r + vset(92.335312f), vset(4262.7744f));

@@ -25,12 +25,14 @@ struct ScanLayout {
   /// Ranges of neighbouring blocks that one task works on in turns: none crosses a group, and how many there are
   /// depends on the shapes alone, because a run's sums over channels are made in one order.
   ///
-  /// A gradient reads and writes more arrays, so its runs are longer, four blocks at least where there are as many:
-  /// a row's memory comes in lines and pages, and each run has sums of its own to make.
+  /// There are at least sixteen tasks where there are as many blocks. A gradient reads and writes more arrays, so
+  /// its runs are longer, four blocks at least where there are as many: a row's memory comes in lines and pages, and
+  /// each run has sums of its own to make.
   func runs(lanes: Int, ofGradient isGradient: Bool = false) -> [Range<Int>] {
     let blocks = (channelsPerGroup + lanes - 1) / lanes
     let most = isGradient ? Swift.max(1, blocks / 4) : blocks
-    let perGroup = Swift.min(most, Swift.max(1, 16 / (isGradient ? groups * batch : groups)))
+    let tasks = Swift.max(1, groups * batch)
+    let perGroup = Swift.min(most, isGradient ? Swift.max(1, 16 / tasks) : (16 + tasks - 1) / tasks)
     return (0..<groups).flatMap { group in
       (0..<perGroup).map { run in
         group * blocks + blocks * run / perGroup..<group * blocks + blocks * (run + 1) / perGroup
@@ -52,6 +54,8 @@ struct ScanLayout {
 /// [batch, length, scans, groups, states], a [scans, channels, states], d and bias [scans, channels].
 struct ScanInputs {
   var u, delta, a, b, c: UnsafePointer<Float>
+  /// From one position to the next in b and c, where it is not the length of a row.
+  var bcRow: Int?
   var d, bias: UnsafePointer<Float>?
 }
 
@@ -85,36 +89,38 @@ extension CPU {
   /// Neighbouring blocks take turns on every span, so that a row is read whole while its pages are at hand. A
   /// block's spans follow one another, `backwards` the last one first.
   private static func forEachScanBlock(
-    _ layout: ScanLayout, _ inputs: ScanInputs, lanes: Int, keeping keptCount: Int, backwards: Bool = false,
-    scratch scratchCount: Int = 0, _ body: (_ call: ScanCall, _ kernel: inout braid_scan_block) -> Void
+    _ layout: ScanLayout, _ inputs: ScanInputs, _ kernels: braid_scan_kernels, keeping keptCount: Int,
+    backwards: Bool = false, scratch scratchCount: Int = 0,
+    _ body: (_ call: ScanCall, _ kernel: inout braid_scan_block) -> Void
   ) {
+    let lanes = Int(kernels.lanes)
     let blocks = layout.blocks(lanes: lanes)
     let (states, channels, scans) = (layout.states, layout.channels, layout.scans)
-    let bcRow = scans * layout.groups * states
+    let bcRow = inputs.bcRow ?? scans * layout.groups * states
     let spans = stride(from: 0, to: Swift.max(layout.length, 1), by: ScanLayout.span).map {
       $0..<Swift.min($0 + ScanLayout.span, layout.length)
     }
     let runs = layout.runs(lanes: lanes, ofGradient: backwards)
     let tableCount = states * lanes
+    // Of A, which all batch elements share; aligned, so that no vector crosses a cache line.
+    let tables = Workspace(floats: scans * blocks.count * tableCount)
+    defer { tables.release() }
+    for scan in 0..<scans {
+      for (index, range) in blocks.enumerated() {
+        kernels.to_table(
+          inputs.a + (scan * channels + range.lowerBound) * states, states, range.count, log2e,
+          tables.pointer + (scan * blocks.count + index) * tableCount)
+      }
+    }
     parallelFor(layout.batch * runs.count) { task in
       let (batch, run) = task.quotientAndRemainder(dividingBy: runs.count)
       let members = runs[run]
       do {
-        // Aligned, so that no vector crosses a cache line.
-        let memory = Workspace(floats: members.count * (tableCount + keptCount) + scratchCount)
+        let memory = Workspace(floats: members.count * keptCount + scratchCount)
         defer { memory.release() }
-        let tables = memory.pointer, kept = tables + members.count * tableCount
+        let kept = memory.pointer
         for scan in 0..<scans {
-          for index in members {
-            let table = tables + (index - members.lowerBound) * tableCount, range = blocks[index]
-            for n in 0..<states {
-              for lane in 0..<lanes {
-                let channel = range.lowerBound + lane
-                table[n * lanes + lane] =
-                  channel < range.upperBound ? inputs.a[(scan * channels + channel) * states + n] * log2e : 0
-              }
-            }
-          }
+          let ownTables = UnsafePointer(tables.pointer) + scan * blocks.count * tableCount
           func pass(_ order: UnsafePointer<Int32>?) {
             for step in spans.indices {
               let span = spans[backwards ? spans.count - 1 - step : step]
@@ -137,7 +143,7 @@ extension CPU {
                 kernel.length = span.count
                 kernel.channels = range.count
                 kernel.states = states
-                kernel.a = UnsafePointer(tables + own * tableCount)
+                kernel.a = ownTables + index * tableCount
                 kernel.d = inputs.d.map { $0 + scan * channels + range.lowerBound }
                 kernel.bias = inputs.bias.map { $0 + scan * channels + range.lowerBound }
                 kernel.softplus = layout.softplus ? 1 : 0
@@ -178,12 +184,10 @@ extension CPU {
     let (states, channels) = (layout.states, layout.channels)
     let savedPerScan = (layout.length + ScanLayout.chunk - 1) / ScanLayout.chunk * states * lanes
     let blockCount = layout.blocks(lanes: lanes).count
-    forEachScanBlock(layout, inputs, lanes: lanes, keeping: states * lanes) { call, kernel in
+    forEachScanBlock(layout, inputs, kernels, keeping: states * lanes) { call, kernel in
       let range = call.range
       let own = state + ((call.batch * layout.scans + call.scan) * channels + range.lowerBound) * states
-      if call.isFirst {
-        transposeStates(own, states: states, count: range.count, lanes: lanes, into: call.kept)
-      }
+      if call.isFirst { kernels.to_table(own, states, range.count, 1, call.kept) }
       kernel.state = call.kept
       kernel.y = y + (call.batch * layout.length + call.position) * channels + range.lowerBound
       kernel.saved = saved.map {
@@ -191,19 +195,7 @@ extension CPU {
           + call.span.lowerBound / ScanLayout.chunk * states * lanes
       }
       kernels.forward(&kernel)
-      guard call.isLast else { return }
-      for channel in 0..<range.count {
-        for n in 0..<states { own[channel * states + n] = call.kept[n * lanes + channel] }
-      }
-    }
-  }
-
-  private static func transposeStates(
-    _ source: UnsafeMutablePointer<Float>, states: Int, count: Int, lanes: Int,
-    into table: UnsafeMutablePointer<Float>
-  ) {
-    for n in 0..<states {
-      for lane in 0..<lanes { table[n * lanes + lane] = lane < count ? source[lane * states + n] : 0 }
+      if call.isLast { kernels.from_table(call.kept, states, range.count, own) }
     }
   }
 
@@ -239,7 +231,7 @@ extension CPU {
 
     let sumCount = (2 * states + 2) * lanes
     forEachScanBlock(
-      layout, inputs, lanes: lanes, keeping: sumCount, backwards: true,
+      layout, inputs, kernels, keeping: sumCount, backwards: true,
       scratch: Int(kernels.workspace(states, ScanLayout.chunk))
     ) { call, kernel in
       let (batch, scan, range, sums) = (call.batch, call.scan, call.range, call.kept)
@@ -259,11 +251,7 @@ extension CPU {
       if call.isFirst {
         sums.update(repeating: 0, count: sumCount)
         if let finalState {
-          for channel in 0..<range.count {
-            for n in 0..<states {
-              gradient.dstate[n * lanes + channel] = finalState[stateOffset + channel * states + n]
-            }
-          }
+          kernels.to_table(finalState + stateOffset, states, range.count, 1, gradient.dstate)
         }
       }
       gradient.dy = dy + first * channels + range.lowerBound
@@ -273,12 +261,10 @@ extension CPU {
       gradient.add_bc = call.isFirstOfRun ? 0 : 1
       kernels.backward(&kernel, &gradient)
       guard call.isLast else { return }
+      kernels.from_table(gradient.dstate, states, range.count, gradients.initialState + stateOffset)
       for channel in 0..<range.count {
         let row = da + ((batch * scans + scan) * channels + range.lowerBound + channel) * (states + 2)
-        for n in 0..<states {
-          row[n] = sums[n * lanes + channel]
-          gradients.initialState[stateOffset + channel * states + n] = gradient.dstate[n * lanes + channel]
-        }
+        for n in 0..<states { row[n] = sums[n * lanes + channel] }
         row[states] = gradient.dd[channel]
         row[states + 1] = gradient.dbias[channel]
       }

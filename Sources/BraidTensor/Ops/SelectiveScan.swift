@@ -73,14 +73,33 @@ public func selectiveScan2D(
     state: .zeros([batch, 4 * channels, layout.states]))[0]
 }
 
+/// The distance from one run of `count` neighbouring elements to the next; nil where the tensor is not such rows at
+/// equal distances.
+private func distance(ofRows count: Int, in x: Tensor) -> Int? {
+  var (elements, distance, expected) = (1, count, 0)
+  for axis in stride(from: x.rank - 1, through: 0, by: -1) where x.shape[axis] != 1 {
+    if elements < count {
+      guard x.strides[axis] == elements else { return nil }
+    } else if elements == count {
+      distance = x.strides[axis]
+    } else if x.strides[axis] != expected {
+      return nil
+    }
+    expected = x.strides[axis] * x.shape[axis]
+    elements *= x.shape[axis]
+  }
+  return elements % Swift.max(count, 1) == 0 ? distance : nil
+}
+
 private func scan(
   _ layout: ScanLayout, u: Tensor, steps: Tensor, decay: Tensor, inputs: Tensor, outputs: Tensor,
   skip: Tensor?,
   stepBias: Tensor?, state: Tensor
 ) -> [Tensor] {
-  let rowCount = layout.batch * layout.length * layout.scans * layout.groups * layout.states
+  let positions = layout.batch * layout.length
   precondition(
-    inputs.elementCount == rowCount && outputs.shape == inputs.shape && inputs.shape[-1] == layout.states,
+    inputs.elementCount == positions * layout.scans * layout.groups * layout.states
+      && outputs.shape == inputs.shape && inputs.shape[-1] == layout.states,
     "selectiveScan: inputs \(inputs.shape), outputs \(outputs.shape) for u \(u.shape) and decay \(decay.shape)"
   )
   for (name, vector) in [("skip", skip), ("stepBias", stepBias)] {
@@ -89,7 +108,14 @@ private func scan(
       "selectiveScan: \(name) \(vector!.shape) for decay \(decay.shape)")
   }
   let arguments = [u, steps, decay, inputs, outputs, state] + [skip, stepBias].compactMap { $0 }
-  let plain = arguments.map { $0.detached.cast(to: .float32).contiguous() }
+  // B and C are mostly parts of the rows of one projection: those are read where they are.
+  let rowCount = layout.scans * layout.groups * layout.states
+  let distances = [inputs, outputs].map { $0.dtype == .float32 ? distance(ofRows: rowCount, in: $0) : nil }
+  let bcRow = distances[0] == distances[1] ? distances[0] : nil
+  let plain = arguments.enumerated().map { index, argument in
+    if bcRow != nil && (3...4).contains(index) { return argument.detached }
+    return argument.detached.cast(to: .float32).contiguous()
+  }
   let skipIndex = skip == nil ? nil : 6
   let biasIndex = stepBias == nil ? nil : 6 + (skip == nil ? 0 : 1)
   let records = Autograd.isRecording && arguments.contains { $0.requiresGradient }
@@ -102,7 +128,7 @@ private func scan(
       body(
         ScanInputs(
           u: pointers[0], delta: pointers[1], a: pointers[2], b: pointers[3], c: pointers[4],
-          d: skipIndex.map { pointers[$0] }, bias: biasIndex.map { pointers[$0] }))
+          bcRow: bcRow, d: skipIndex.map { pointers[$0] }, bias: biasIndex.map { pointers[$0] }))
     }
   }
 

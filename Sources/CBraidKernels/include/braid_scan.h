@@ -45,6 +45,9 @@ typedef struct {
   // The block as in forward, with `saved` read; y and state are not used.
   void (*backward)(const braid_scan_block *block, const braid_scan_gradient *gradient);
   size_t (*workspace)(size_t states, size_t chunk);
+  // A block's table from rows [channels][states], times the factor; and back.
+  void (*to_table)(const float *rows, size_t states, size_t channels, float factor, float *table);
+  void (*from_table)(const float *table, size_t states, size_t channels, float *rows);
 } braid_scan_kernels;
 
 void braid_fill_scan_base(braid_scan_kernels *table);

@@ -58,8 +58,9 @@ import Testing
   @Test(arguments: [BRAID_LEVEL_BASE, BRAID_LEVEL_AVX2, BRAID_LEVEL_AVX512].map(\.rawValue))
   func everyLevelMatchesTheLoop(_ level: UInt32) throws {
     guard let table = braid_kernels_at(braid_level(level)) else { return }
-    for (length, channels, states, groups) in [(1, 1, 1, 1), (63, 17, 8, 1), (65, 48, 16, 3), (130, 5, 3, 1)]
-    {
+    for (length, channels, states, groups) in [
+      (1, 1, 1, 1), (63, 17, 8, 1), (65, 48, 16, 3), (130, 5, 3, 1), (20, 9, 21, 1),
+    ] {
       let p = Problem(batch: 2, length: length, channels: channels, states: states, groups: groups)
       let layout = ScanLayout(
         batch: 2, length: length, channels: channels, states: states, scans: 1, orders: [nil],
@@ -104,6 +105,32 @@ import Testing
       selectiveScan(x[0], steps: x[1], decay: x[2], inputs: x[3], outputs: x[4], softplus: false).output
     }
     #expect(plain < 2e-3)
+  }
+
+  /// B and C as parts of one projection's rows, which are not copied.
+  @Test(arguments: [1, 3])
+  func partsOfRows(_ groups: Int) {
+    let p = Problem(batch: 2, length: 37, channels: 18, states: 8, groups: groups)
+    let size = groups * 8
+    var g = Philox(seed: 8)
+    let rows = Tensor.normal([2, 37, 5 + 2 * size], using: &g)
+    func scan(_ x: [Tensor], copying: Bool) -> Tensor {
+      let parts = x[0].split([5, size, size], axis: -1)[1...].map {
+        (copying ? $0.contiguous() : $0).reshaped(2, 37, groups, 8)
+      }
+      return selectiveScan(
+        x[1], steps: x[2], decay: p.decay, inputs: groups == 1 ? parts[0].squeezed(2) : parts[0],
+        outputs: groups == 1 ? parts[1].squeezed(2) : parts[1], skip: p.skip
+      ).output
+    }
+    let x = [rows, p.u, p.steps]
+    #expect(scan(x, copying: false).floats == scan(x, copying: true).floats)
+    let leaves = x.map { $0.requiringGradient() }
+    let gradients = [false, true].map { copying in
+      let y = scan(leaves, copying: copying)
+      return y.gradients(for: leaves, seed: y.detached).map(\.floats)
+    }
+    #expect(gradients[0] == gradients[1])
   }
 
   @Test func stateCarriesAcrossAnySplit() {

@@ -36,11 +36,17 @@ import Testing
           let scales = GEMMTests.numbers(m, seed: 3)
           let start =
             hasMore ? GEMMTests.numbers(m * cRow, seed: 4) : [Float](repeating: .nan, count: m * cRow)
+          // A margin of columns left of a lower triangle is always read.
+          let margin = hasMore && aShape == BRAID_BLOCK_LOWER ? min(3, k) : 0
           for i in 0..<m {
-            for l in 0..<k where !Self.isInside(aShape, i, l) {
+            for l in 0..<k where !Self.isInside(aShape, i, l - margin) {
               a[aTransposed ? l * aRow + i : i * aRow + l] = 0
             }
           }
+          let fetched = [Float](repeating: 0, count: 64)
+          var ahead = braid_block_ahead()
+          ahead.rows = 4
+          ahead.at_once = 3
           var c = start
           var product = braid_block_product()
           (product.m, product.n, product.k) = (m, n, k)
@@ -50,6 +56,7 @@ import Testing
           product.alpha = hasMore ? -0.5 : 1
           product.beta = hasMore ? 0.25 : 0
           product.a_shape = aShape
+          product.a_margin = margin
           product.c_shape = cShape
           a.withUnsafeBufferPointer { a in
             b.withUnsafeBufferPointer { b in
@@ -60,7 +67,14 @@ import Testing
                   product.c = c.baseAddress
                   product.row_scale = hasMore ? scales.baseAddress : nil
                   product.row_beta = hasMore ? scales.baseAddress : nil
-                  kernel.multiply(&product)
+                  guard hasMore else { return kernel.multiply(&product) }
+                  fetched.withUnsafeBufferPointer {
+                    braid_block_ahead_add(&ahead, $0.baseAddress, 16, 16)
+                    withUnsafeMutablePointer(to: &ahead) {
+                      product.ahead = $0
+                      kernel.multiply(&product)
+                    }
+                  }
                 }
               }
             }

@@ -22,8 +22,8 @@ struct DecayedAttentionLayout {
   /// Whether the first state is zero (then its memory is not read).
   var isFresh: Bool
 
-  /// Tokens that are computed at once.
-  var chunk = 64
+  /// Tokens that are computed at once, and between states that are saved.
+  var chunk = Int(BRAID_RECURRENCE_CHUNK)
   var chunks: Int { (length + chunk - 1) / chunk }
   var headsPerGroup: Int { heads / groups }
   var stateCount: Int { batch * heads * keys * values }
@@ -66,7 +66,7 @@ struct DecayedAttentionInputs {
 
 extension CPU {
   /// One task's place.
-  private struct DecayedTask {
+  struct DecayedTask {
     var batch, group, part: Int
     var heads: Range<Int>
     var values: Range<Int>
@@ -125,6 +125,26 @@ extension CPU {
     kernel.decay = inputs.decay.map { $0.row(task.batch, tokens.lowerBound, head) }
   }
 
+  /// The inputs of a chunk, to be fetched while the one before it in time is computed; a task's first head brings q and k.
+  private static func rowsAhead(
+    _ layout: DecayedAttentionLayout, _ inputs: DecayedAttentionInputs, _ task: DecayedTask,
+    _ tokens: Range<Int>, _ head: Int
+  ) -> braid_block_ahead {
+    var ahead = braid_block_ahead()
+    ahead.rows = tokens.count
+    ahead.at_once = task.values.count >= 128 ? 1 : 2
+    let first = tokens.lowerBound
+    braid_block_ahead_add(
+      &ahead, inputs.v.row(task.batch, first, head) + task.values.lowerBound, inputs.v.token,
+      task.values.count)
+    if head == task.heads.lowerBound {
+      for rows in [inputs.q, inputs.k] {
+        braid_block_ahead_add(&ahead, rows.row(task.batch, first, task.group), rows.token, layout.keys)
+      }
+    }
+    return ahead
+  }
+
   /// o [batch, length, heads, values], and in `state` [batch, heads, keys, values] the final state for the first.
   ///
   /// - Parameter saved: nil, or [batch, heads, chunks, keys, values] for the states before each chunk.
@@ -133,10 +153,13 @@ extension CPU {
     saved: UnsafeMutablePointer<Float>?, o: UnsafeMutablePointer<Float>,
     kernels: braid_recurrence_kernels = braid_kernels_current().pointee.recurrence
   ) {
+    if layout.decay == .perChannel {
+      return channelDecayedAttention(layout, inputs, state: state, saved: saved, o: o, kernels: kernels)
+    }
     let (keys, values, heads, chunk) = (layout.keys, layout.values, layout.heads, layout.chunk)
     let stateSize = keys * values
     let most = Swift.min(chunk, layout.length)
-    let scoreCount = layout.decay == .perChannel ? 0 : most * Int(kernels.score_row(most))
+    let scoreCount = most * Int(kernels.score_row(most))
     let rowCount = (most * keys + 15) / 16 * 16
     let workspaceCount = Int(kernels.forward_workspace(most, keys, layout.valuesPerTask))
     parallelFor(layout.tasks) { index in
@@ -151,7 +174,7 @@ extension CPU {
         kernel.scores = UnsafePointer(scores)
         kernel.o_row = heads * values
         kernel.workspace = scores + scoreCount
-        if scoreCount > 0 { kernels.scores(tokens.count, keys, kernel.q, kernel.k, scores) }
+        kernels.scores(tokens.count, keys, kernel.q, kernel.k, scores)
         for head in task.heads {
           let place = task.batch * heads + head
           turn(&kernel, to: head, inputs, task, tokens)
@@ -165,9 +188,11 @@ extension CPU {
               (target + row * values).update(from: kernel.state + row * values, count: task.values.count)
             }
           }
-          if layout.decay == .perChannel {
-            kernels.channels_forward(&kernel)
-          } else {
+          let next = tokens.upperBound..<Swift.min(layout.length, tokens.upperBound + chunk)
+          var ahead = rowsAhead(layout, inputs, task, next, head)
+          braid_block_ahead_add(&ahead, kernel.o + chunk * heads * values, heads * values, kernel.values)
+          withUnsafeMutablePointer(to: &ahead) {
+            kernel.ahead = $0
             kernels.scalar_forward(&kernel)
           }
         }
@@ -195,7 +220,7 @@ extension CPU {
     let stateSize = keys * values
     let most = Swift.min(chunk, length)
     let isScalar = layout.decay != .perChannel
-    let scoreCount = isScalar ? most * Int(kernels.score_row(most)) : 0
+    let scoreCount = most * Int(kernels.score_row(most))
     let rowCount = (most * keys + 15) / 16 * 16
     let workspaceCount = Int(kernels.backward_workspace(most, keys, layout.valuesPerTask))
     // What several tasks add to goes to parts that are summed in a fixed order afterwards.
@@ -211,7 +236,13 @@ extension CPU {
     let dqParts = layout.parts > 1 ? queryParts.pointer : gradients.q
     let dkParts = layout.parts > 1 ? queryParts.pointer + layout.parts * queryCount : gradients.k
     let decayTarget = layout.valueRanges > 1 ? decayParts.pointer : gradients.decay
-    parallelFor(layout.tasks) { index in
+    let targets = DecayedAttentionGradients(
+      q: dqParts, k: dkParts, v: gradients.v, decay: decayTarget, state: gradients.state)
+    if !isScalar {
+      channelDecayedAttentionGradient(
+        layout, inputs, saved: saved, do: output, parts: targets, kernels: kernels)
+    }
+    parallelFor(isScalar ? layout.tasks : 0) { index in
       let task = DecayedTask(layout, index)
       let workspace = Workspace(floats: 4 * rowCount + 2 * scoreCount + workspaceCount)
       defer { workspace.release() }
@@ -231,12 +262,10 @@ extension CPU {
         gradient.dq = dq
         gradient.dk = dk
         gradient.dscores = dscores
-        gradient.ddecay_row = isScalar ? heads : heads * keys
+        gradient.ddecay_row = heads
         dq.update(repeating: 0, count: 2 * rowCount)
-        if isScalar {
-          kernels.scores(tokens.count, keys, kernel.q, kernel.k, scores)
-          dscores.update(repeating: 0, count: scoreCount)
-        }
+        kernels.scores(tokens.count, keys, kernel.q, kernel.k, scores)
+        dscores.update(repeating: 0, count: scoreCount)
         for head in task.heads {
           let place = task.batch * heads + head
           let row = ((task.batch * length + tokens.lowerBound) * heads + head)
@@ -248,15 +277,19 @@ extension CPU {
           gradient.dv = gradients.v + row * values + task.values.lowerBound
           gradient.dstate = gradients.state + place * stateSize + task.values.lowerBound
           gradient.ddecay = decayTarget.map {
-            $0 + task.part % layout.valueRanges * decayCount + row * (isScalar ? 1 : keys)
+            $0 + task.part % layout.valueRanges * decayCount + row
           }
-          if isScalar {
+          let next = Swift.max(0, tokens.lowerBound - chunk)..<tokens.lowerBound
+          var ahead = rowsAhead(layout, inputs, task, next, head)
+          let back = next.count * heads * values
+          braid_block_ahead_add(&ahead, gradient.d_o - back, heads * values, kernel.values)
+          braid_block_ahead_add(&ahead, gradient.dv - back, heads * values, kernel.values)
+          withUnsafeMutablePointer(to: &ahead) {
+            kernel.ahead = $0
             kernels.scalar_backward(&kernel, &gradient)
-          } else {
-            kernels.channels_backward(&kernel, &gradient)
           }
         }
-        if isScalar { kernels.scores_gradient(tokens.count, keys, kernel.q, kernel.k, dscores, dq, dk) }
+        kernels.scores_gradient(tokens.count, keys, kernel.q, kernel.k, dscores, dq, dk)
         for (from, to) in [(dq, dqParts), (dk, dkParts)] {
           let target =
             to + task.part * queryCount

@@ -11,6 +11,24 @@ typedef enum {
   BRAID_BLOCK_UPPER,  // zero left of the diagonal
 } braid_block_shape;
 
+// Rows of arrays that are read or written soon: each tile of a product fetches some of them into the second-level cache, so that
+// the memory works while the processor multiplies.
+enum { BRAID_BLOCK_AHEAD = 9 };
+typedef struct {
+  const float *array[BRAID_BLOCK_AHEAD];  // the next row of each
+  ptrdiff_t row[BRAID_BLOCK_AHEAD];       // floats between its rows
+  size_t width[BRAID_BLOCK_AHEAD];        // floats of a row
+  size_t rows;                            // rows that are left
+  size_t at_once;                         // rows that a tile fetches
+  int arrays;
+} braid_block_ahead;
+
+static inline void braid_block_ahead_add(braid_block_ahead *ahead, const float *array, ptrdiff_t row, size_t width) {
+  ahead->array[ahead->arrays] = array;
+  ahead->row[ahead->arrays] = row;
+  ahead->width[ahead->arrays++] = width;
+}
+
 // C = beta diag(row_beta) C + alpha diag(row_scale) op(A) op(B) with op(A) [m, k], op(B) [k, n], C [m, n].
 // C overlaps neither A nor B.
 typedef struct {
@@ -28,8 +46,11 @@ typedef struct {
   const float *row_beta;    // [m], or NULL for ones
   // Of op(A): the elements beyond the diagonal are 0 where they lie near it and are not read elsewhere.
   braid_block_shape a_shape;
+  // Columns of op(A) left of those that a_shape speaks of (with BRAID_BLOCK_LOWER alone): all of them are read.
+  size_t a_margin;
   // Of C: elements beyond the diagonal are not wanted; they may be left as they were.
   braid_block_shape c_shape;
+  braid_block_ahead *ahead; // or NULL
 } braid_block_product;
 
 typedef struct {

@@ -1,4 +1,4 @@
-// Linear attention with decay, one chunk of tokens of one head at a time, forward and backward.
+// Linear attention with decay, one chunk of tokens of one head at a time, or all of a head's.
 //
 //   S_t = exp(g_t) S_{t-1} + k_t^T v_t;   o_t = scale q_t S_t
 //
@@ -7,6 +7,8 @@
 // zeros. Nothing is divided by a decay that could vanish, so that any of them is safe.
 #pragma once
 #include <stddef.h>
+
+#include "braid_block.h"
 
 typedef struct {
   size_t length, keys, values;
@@ -24,7 +26,37 @@ typedef struct {
   float *o;             // forward
   ptrdiff_t o_row;
   float *workspace;     // forward_workspace or backward_workspace floats, 64-byte aligned
+  braid_block_ahead *ahead; // what to fetch meanwhile, or NULL
 } braid_recurrence_chunk;
+
+// A whole sequence of one head, with one decay a key.
+typedef struct {
+  size_t length, keys, values;
+  // Rows of step t begin at pointer + t * row.
+  const float *q, *k, *v, *decay;
+  ptrdiff_t q_row, k_row, v_row, decay_row;
+  float scale;
+  float *state;         // [keys] rows of state_row: in, unless is_fresh; out
+  ptrdiff_t state_row;
+  int is_fresh;
+  float *o;
+  ptrdiff_t o_row;
+  float *saved;         // NULL, or the states before each chunk but a fresh one: saved + chunk * saved_chunk, state_row
+  ptrdiff_t saved_chunk;
+  float *workspace;     // sequence_workspace floats, 64-byte aligned
+} braid_recurrence_sequence;
+
+enum { BRAID_RECURRENCE_CHUNK = 64 };
+
+// Gradients of a sequence, dense rows of step t at pointer + t * row. All are written.
+typedef struct {
+  const float *d_o;
+  ptrdiff_t do_row;
+  float *dstate;        // [keys] rows of dstate_row: in, the gradient of the last S; out, of the first
+  ptrdiff_t dstate_row;
+  float *dq, *dk, *dv, *ddecay;
+  ptrdiff_t dq_row, dk_row, dv_row, ddecay_row;
+} braid_recurrence_sequence_gradient;
 
 typedef struct {
   const float *d_o;
@@ -51,8 +83,12 @@ typedef struct {
                           float *dk);
   void (*scalar_forward)(const braid_recurrence_chunk *chunk);
   void (*scalar_backward)(const braid_recurrence_chunk *chunk, const braid_recurrence_gradient *gradient);
-  void (*channels_forward)(const braid_recurrence_chunk *chunk);
-  void (*channels_backward)(const braid_recurrence_chunk *chunk, const braid_recurrence_gradient *gradient);
+  size_t (*sequence_workspace)(size_t keys, size_t values);
+  void (*channels_forward)(const braid_recurrence_sequence *sequence);
+  size_t (*sequence_gradient_workspace)(size_t keys, size_t values);
+  // Reads saved; o and state are not read.
+  void (*channels_backward)(const braid_recurrence_sequence *sequence,
+                            const braid_recurrence_sequence_gradient *gradient);
 } braid_recurrence_kernels;
 
 void braid_fill_recurrence_base(braid_recurrence_kernels *table);

@@ -19,6 +19,60 @@ import Testing
     return y
   }
 
+  /// The fused pass over strided rows at every level, and the recorded form with its gradient.
+  @Test(arguments: allLevels.map(\.rawValue), [(1, 40), (2, 36), (4, 64)])
+  func gated(level: UInt32, groups: (Int, Int)) {
+    let (groups, channels) = groups
+    var g = Philox(seed: 3)
+    func normal(_ shape: Shape) -> Tensor { .normal(shape, using: &g) }
+    let y = normal([1, 7, channels])
+    let joined = normal([1, 7, 2 * channels + 3])
+    let x = joined.sliced(axis: 2, 3..<channels + 3),
+      gate = joined.sliced(axis: 2, channels + 3..<2 * channels + 3)
+    let skip = normal([channels]), weight = normal([channels])
+    func numbers(_ t: Tensor) -> [Double] { t.contiguous().floats.map(Double.init) }
+    let (s, w) = (numbers(skip), numbers(weight))
+    let h = zip(zip(numbers(y), numbers(x)), numbers(gate)).enumerated().map { i, row in
+      (row.0.0 + s[i % channels] * row.0.1) * row.1 / (1 + exp(-row.1))
+    }
+    let size = channels / groups
+    let sets = (0..<7 * groups).map { Array($0 * size..<($0 + 1) * size) }
+    let truth = Self.normalised(h, sets, epsilon: 1e-5, centred: false).enumerated().map {
+      $1 * w[$0 % channels]
+    }
+    var out = [Float](repeating: .nan, count: 7 * channels)
+    let kernel = braid_kernels_at(braid_level(level)).pointee.norm
+    let (px, pg) = (x.contiguous().floats, gate.contiguous().floats)
+    y.read { y in
+      px.withUnsafeBufferPointer { x in
+        pg.withUnsafeBufferPointer { gate in
+          skip.read { skip in
+            weight.read { weight in
+              out.withUnsafeMutableBufferPointer { out in
+                var norm = braid_gated_norm(
+                  rows: 7, n: size, groups: groups, y: y, x: x.baseAddress, gate: gate.baseAddress,
+                  y_row: channels, x_row: channels, gate_row: channels, skip: skip, gamma: weight,
+                  epsilon: 1e-5,
+                  out: out.baseAddress)
+                kernel.gated_rms_norm(&norm)
+              }
+            }
+          }
+        }
+      }
+    }
+    #expect(relativeError(out, truth) < 2e-6)
+    let fused = gatedRMSNorm(y, x: x, skip: skip, gate: gate, weight: weight, groups: groups)
+    let recorded = gatedRMSNorm(
+      y.requiringGradient(), x: x, skip: skip, gate: gate, weight: weight, groups: groups)
+    #expect(relativeError(fused.floats, truth) < 2e-6)
+    #expect(relativeError(recorded.floats, truth) < 2e-6)
+    let error = gradientError([y, x, skip, gate, weight]) {
+      gatedRMSNorm($0[0], x: $0[1], skip: $0[2], gate: $0[3], weight: $0[4], groups: groups)
+    }
+    #expect(error < 3e-3)
+  }
+
   @Test(arguments: [[3, 1], [2, 3, 17], [5, 180], [40, 64], [1, 1000]])
   func overTheLastAxis(dimensions: [Int]) {
     var numbers = TestNumbers(17)

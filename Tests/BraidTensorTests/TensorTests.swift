@@ -126,7 +126,10 @@ import Testing
         return parts[0].squared() * parts[2]
       },
       { Tensor.select($0.detached.greater(Tensor(0)), $0 * 2, $0.squared()) },
+      { $0.sliced(axis: 2, 1..<5).withLastAxisSplit(width: 2).squared() },
     ]
+    let split = x.sliced(axis: 2, 1..<5).withLastAxisSplit(width: 2)
+    #expect(split.floats == x.sliced(axis: 2, 1..<5).reshaped(3, 4, 2, 2).floats)
     for function in functions { #expect(gradientError([x]) { function($0[0]) } < 1e-3) }
   }
 

@@ -14,9 +14,9 @@ extension HybridLM {
     for start in stride(from: 0, to: tokens.count, by: max(pieceLength, 1)) {
       let end = min(start + max(pieceLength, 1), tokens.count)
       let x = withoutGradient {
-        features(ids(tokens[start..<end]), state: &state)
+        features(ids(tokens[start..<end]), state: &state, keepsLast: true)
       }
-      if end == tokens.count { last = x.sliced(axis: 1, end - start - 1..<end - start) }
+      if end == tokens.count { last = x }
     }
     return last.map { x in withoutGradient { logits(x.reshaped(1, x.shape[2])).reshaped(-1) } }
   }

@@ -44,19 +44,27 @@ public struct HybridBlock: Sendable {
     return state
   }
 
-  /// [batch, length, channels] to the same shape; the embedding is of that shape too.
-  func callAsFunction(_ x: Tensor, embedding: Tensor, state: inout MixerState) -> Tensor {
+  /// [batch, length, channels] to the same shape, or to the last position of it; the embedding is of x's shape too.
+  func callAsFunction(
+    _ x: Tensor, embedding: Tensor, state: inout MixerState, keepsLast: Bool = false
+  ) -> Tensor {
     var injected: Tensor?
     if let shared, let injection, let use = configuration.shared {
       injected = injection(
         shared(x, embedding: embedding, use: use.number, state: &state[child: Self.sharedName]))
     }
-    var y = x
-    for step in steps {
-      y = step(y, injected: injected, blockInput: x, state: &state)
+    var (y, input) = (x, x)
+    let last = x.shape[1] - 1
+    // Behind the last mixer every position stands for itself; what is injected joins the first step.
+    let mixing = max((steps.lastIndex { $0.hasMixers } ?? -1) + 1, injected == nil ? 0 : 1)
+    for (index, step) in steps.enumerated() {
+      if index == mixing, keepsLast {
+        (y, input) = (y.sliced(axis: 1, last..<last + 1), input.sliced(axis: 1, last..<last + 1))
+      }
+      y = step(y, injected: injected, blockInput: input, state: &state)
       injected = nil
     }
     state.position += x.shape[1]
-    return y
+    return keepsLast && mixing >= steps.count ? y.sliced(axis: 1, last..<last + 1) : y
   }
 }

@@ -63,13 +63,18 @@ public final class HybridLM: Sendable {
   static func part(_ index: Int) -> String { "layers.\(index)" }
 
   /// The last layer's normalised outputs [batch, length, channels] of ids [batch, length]; the state moves past them.
-  public func features(_ ids: Tensor, state: inout MixerState) -> Tensor {
+  ///
+  /// - Parameter keepsLast: whether only the last position is wanted, [batch, 1, channels]: what the last block does
+  ///   behind its mixers is then left out elsewhere.
+  public func features(_ ids: Tensor, state: inout MixerState, keepsLast: Bool = false) -> Tensor {
     precondition(ids.rank == 2 && ids.shape[1] > 0, "HybridLM: ids of \(ids.shape)")
     var e = embedding(ids)
     if configuration.embeddingScale != 1 { e = e * configuration.embeddingScale }
     var x = e
     for (index, block) in blocks.enumerated() {
-      x = block(x, embedding: e, state: &state[child: Self.part(index)])
+      x = block(
+        x, embedding: e, state: &state[child: Self.part(index)],
+        keepsLast: keepsLast && index == blocks.count - 1)
     }
     state.position += ids.shape[1]
     return finalNorm(x)

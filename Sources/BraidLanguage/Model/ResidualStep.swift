@@ -79,6 +79,11 @@ public struct ResidualStep: Sendable {
     outputNorm = configuration.outputNorm.map { RMSNorm(scope, $0) }
   }
 
+  /// Whether a position's output depends on others.
+  var hasMixers: Bool {
+    layers.contains { if case .mixer = $0 { true } else { false } }
+  }
+
   /// Adds the states of the step's mixers.
   func addInitialStates(batch: Int, to state: inout MixerState) {
     for (part, layer) in zip(configuration.parts, layers) {
@@ -93,6 +98,14 @@ public struct ResidualStep: Sendable {
     let c = configuration
     let source = injected.map { x + $0 } ?? x
     let n = norm.map { $0(source) } ?? source
+    let kept = c.keepsNormalized ? n : x
+    let carried = c.residualScale == 1 ? kept : kept * c.residualScale
+    if case .feedForward(let own)? = layers.first, layers.count == 1, c.parts[0].outputScale == 1,
+      outputNorm == nil, c.outputScale == 1
+    {
+      let scale = c.parts[0].inputScale
+      return own(scale == 1 ? n : n * scale, residual: carried)
+    }
     var sum: Tensor?
     for (part, layer) in zip(c.parts, layers) {
       let input = part.inputScale == 1 ? n : n * part.inputScale
@@ -112,7 +125,6 @@ public struct ResidualStep: Sendable {
     guard var y = sum else { return x }
     if let outputNorm { y = outputNorm(y) }
     if c.outputScale != 1 { y = y * c.outputScale }
-    let kept = c.keepsNormalized ? n : x
-    return (c.residualScale == 1 ? kept : kept * c.residualScale) + y
+    return carried + y
   }
 }

@@ -54,10 +54,8 @@ public struct BlockRoutedMixer: CausalMixer {
   public let configuration: Configuration
   public var channels: Int { configuration.channels }
   private let query, key, value, gate, rate, strength, router, weights, output: Linear
-  private let convolutions: [ShortConvolution]
+  private let convolutions: ShortConvolutions
   private let logRate, stepBias, queryNorm, keyNorm, deltaNorm, softmaxNorm: Parameter
-
-  private static let convolutionStates = ["q convolution", "k convolution", "v convolution"]
 
   public init(_ scope: ParameterScope, _ c: Configuration) throws {
     try MixerError.require(
@@ -80,9 +78,7 @@ public struct BlockRoutedMixer: CausalMixer {
     strength = projection("b_proj", c.heads)
     router = projection("nats_layer", 2 * c.heads)
     weights = projection("nats_out_weights_layer", 2 * c.attentionHeads, from: keys)
-    convolutions = [("q", keys), ("k", keys), ("v", values)].map {
-      ShortConvolution(scope("\($0)_conv1d"), channels: $1, kernelSize: c.kernelSize)
-    }
+    convolutions = ShortConvolutions(scope, channels: [keys, keys, values], kernelSize: c.kernelSize)
     logRate = scope.parameter("A_log", [c.heads], init: .logarithm(of: 1e-4...16))
     stepBias = scope.parameter(
       "dt_bias", [c.heads], init: .inverseSoftplus(logUniform: 0.001...0.1, floor: 1e-4))
@@ -110,9 +106,10 @@ public struct BlockRoutedMixer: CausalMixer {
     }
   }
 
-  private func parts(_ x: Tensor, _ convolved: (_ index: Int, _ x: Tensor) -> Tensor) -> Parts {
+  private func parts(_ x: Tensor, _ convolved: ([Tensor]) -> [Tensor]) -> Parts {
     let c = configuration
-    let (q, k, v) = (convolved(0, query(x)), convolved(1, key(x)), convolved(2, value(x)))
+    let signals = convolved([query(x), key(x), value(x)])
+    let (q, k, v) = (signals[0], signals[1], signals[2])
     var delta = DeltaHeads(
       q: q.heads(c.keyWidth), k: k.heads(c.keyWidth), v: v.heads(c.valueWidth), beta: strength(x).sigmoid(),
       logDecay: (rate(x) + stepBias.value).softplus() * logRate.negatedExponential)
@@ -142,7 +139,7 @@ public struct BlockRoutedMixer: CausalMixer {
   public func reference(_ x: Tensor) -> Tensor {
     let c = configuration
     let (batch, length) = (x.shape[0], x.shape[1])
-    let p = parts(x) { convolutions[$0].reference($1) }
+    let p = parts(x, convolutions.reference)
     let scale = 1 / Float(c.keyWidth).squareRoot()
     var start = Tensor.zeros([batch, c.heads, c.keyWidth, c.valueWidth])
     var (inner, decay) = (start, Tensor.zeros([batch, c.heads]))
@@ -194,15 +191,13 @@ public struct BlockRoutedMixer: CausalMixer {
       "values": .zeros([batch, 0, c.attentionHeads, values]),
       "mask": .zeros([batch, 0, c.heads]),
     ])
-    for (name, convolution) in zip(Self.convolutionStates, convolutions) {
-      state[name] = convolution.initialState(batch: batch)
-    }
+    convolutions.addInitialStates(batch: batch, to: &state)
     return state
   }
 
   public func prefill(_ x: Tensor, state: inout MixerState) -> Tensor {
     let c = configuration
-    let p = parts(x) { index, x in convolutions[index](x, state: &state[Self.convolutionStates[index]]) }
+    let p = parts(x) { convolutions($0, state: &state) }
     var (delta, softmax): ([Tensor], [Tensor]) = ([], [])
     var first = 0
     while first < x.shape[1] {

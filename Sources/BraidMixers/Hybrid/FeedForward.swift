@@ -126,23 +126,28 @@ public struct FeedForward: Sendable {
     self.adapters = adapters
   }
 
-  /// [..., channels] to the same shape; `use` names the adapter of one of several uses of the same weights.
-  public func callAsFunction(_ x: Tensor, use: Int? = nil) -> Tensor {
+  /// [..., channels] to the same shape; `use` names the adapter of one of several uses of the same weights. The
+  /// residual is added last.
+  public func callAsFunction(_ x: Tensor, use: Int? = nil, residual: Tensor? = nil) -> Tensor {
     let c = configuration
     switch matrices {
     case .gated(let layer):
-      guard let use else { return layer(x) }
+      guard let use else { return layer(x, residual: residual) }
       guard let adapter = adapters[use] else {
         preconditionFailure("FeedForward: there is no adapter \(use)")
       }
       let parts = adapter.1(adapter.0(x), residual: layer.gate(x)).split(into: 2, axis: -1)
       let gate = c.gateScale == 1 ? parts[0] : parts[0] * c.gateScale
-      let y = layer.down(gate.applying(c.function.activation) * parts[1])
-      return c.outputScale == 1 ? y : y * c.outputScale
+      return finished(layer.down, gate.applying(c.function.activation) * parts[1], residual)
     case .plain(let up, let down):
       let opened = up(x, activation: c.function.activation)
-      let y = down(c.function == .reluSquared ? opened.squared() : opened)
-      return c.outputScale == 1 ? y : y * c.outputScale
+      return finished(down, c.function == .reluSquared ? opened.squared() : opened, residual)
     }
+  }
+
+  private func finished(_ down: Linear, _ x: Tensor, _ residual: Tensor?) -> Tensor {
+    if configuration.outputScale == 1 { return down(x, residual: residual) }
+    let y = down(x) * configuration.outputScale
+    return residual.map { $0 + y } ?? y
   }
 }

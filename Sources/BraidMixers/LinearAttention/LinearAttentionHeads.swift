@@ -13,7 +13,7 @@ struct LinearAttentionHeads: Sendable {
   let layout: LinearAttentionLayout
   /// Of q, k and v.
   let projections: [Linear]
-  let convolutions: [ShortConvolution]
+  let convolutions: ShortConvolutions
   let gate: Linear?
   let norm: Parameter?
   let output: Linear
@@ -28,12 +28,7 @@ struct LinearAttentionHeads: Sendable {
       Linear(scope(name), inputs: layout.channels, outputs: outputs, bias: false)
     }
     projections = zip(["q", "k", "v"], widths).map { projection("\($0)_proj", $1) }
-    convolutions =
-      layout.kernelSize.map { size in
-        zip(["q", "k", "v"], widths).map {
-          ShortConvolution(scope("\($0)_conv1d"), channels: $1, kernelSize: size)
-        }
-      } ?? []
+    convolutions = ShortConvolutions(scope, channels: widths, kernelSize: layout.kernelSize)
     let inner = layout.heads * layout.valueWidth
     gate = layout.isGated ? projection("g_proj", inner) : nil
     norm =
@@ -43,33 +38,23 @@ struct LinearAttentionHeads: Sendable {
     output = Linear(scope("o_proj"), inputs: inner, outputs: layout.channels, bias: false)
   }
 
-  private static let convolutionStates = ["q convolution", "k convolution", "v convolution"]
-
   /// The state "attention" [B, H, K, V], and those of the convolutions.
   func initialState(batch: Int, keys: Int? = nil, values: Int? = nil) -> MixerState {
     var state = MixerState([
       "attention": .zeros([batch, layout.heads, keys ?? layout.keyWidth, values ?? layout.valueWidth])
     ])
-    for (name, convolution) in zip(Self.convolutionStates, convolutions) {
-      state[name] = convolution.initialState(batch: batch)
-    }
+    convolutions.addInitialStates(batch: batch, to: &state)
     return state
   }
 
   /// Queries, keys and values of x [B, L, C]; the convolutions' states move on.
   func callAsFunction(_ x: Tensor, state: inout MixerState) -> Parts {
-    var parts = projections.map { $0(x) }
-    for (i, convolution) in convolutions.enumerated() {
-      parts[i] = convolution(parts[i], state: &state[Self.convolutionStates[i]])
-    }
-    return separated(parts)
+    separated(convolutions(projections.map { $0(x) }, state: &state))
   }
 
   /// The same from a zero state, position by position.
   func reference(_ x: Tensor) -> Parts {
-    var parts = projections.map { $0(x) }
-    for (i, convolution) in convolutions.enumerated() { parts[i] = convolution.reference(parts[i]) }
-    return separated(parts)
+    separated(convolutions.reference(projections.map { $0(x) }))
   }
 
   private func separated(_ parts: [Tensor]) -> Parts {

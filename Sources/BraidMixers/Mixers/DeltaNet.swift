@@ -83,7 +83,7 @@ public struct DeltaNet: CausalMixer {
   public var channels: Int { configuration.channels }
   /// q, k and v.
   let projections: [Linear]
-  let convolutions: [ShortConvolution]
+  let convolutions: ShortConvolutions
   let writing: Linear?
   let gate: Linear?
   let norm: Parameter
@@ -101,14 +101,9 @@ public struct DeltaNet: CausalMixer {
       Linear(scope(name), inputs: c.channels, outputs: outputs, bias: false)
     }
     projections = zip(["q", "k", "v"], widths).map { projection("\($0)_proj", $1) }
-    convolutions =
-      c.kernelSize.map { size in
-        zip(["q", "k", "v"], widths).map { name, width in
-          ShortConvolution(
-            scope("\(name)_conv1d"), channels: width, kernelSize: size, bias: c.bias,
-            activation: name == "v" || c.keyActivation == .silu ? .silu : .none)
-        }
-      } ?? []
+    convolutions = ShortConvolutions(scope, channels: widths, kernelSize: c.kernelSize, bias: c.bias) {
+      $0 == "v" || c.keyActivation == .silu ? .silu : .none
+    }
     writing = c.learnsBeta ? projection("b_proj", c.heads) : nil
     gate = c.isGated ? projection("g_proj", widths[2]) : nil
     norm = scope("o_norm").parameter("weight", [c.valueWidth], init: .ones)
@@ -143,27 +138,19 @@ public struct DeltaNet: CausalMixer {
   }
 
   public func reference(_ x: Tensor) -> Tensor {
-    var parts = projections.map { $0(x) }
-    for (i, convolution) in convolutions.enumerated() { parts[i] = convolution.reference(parts[i]) }
+    let parts = convolutions.reference(projections.map { $0(x) })
     return finished(heads(parts, x).reference(), x)
   }
-
-  private static let convolutionStates = ["q convolution", "k convolution", "v convolution"]
 
   public func initialState(batch: Int) -> MixerState {
     let c = configuration
     var state = MixerState(["delta": .zeros([batch, c.heads, c.keyWidth, c.valueWidth])])
-    for (name, convolution) in zip(Self.convolutionStates, convolutions) {
-      state[name] = convolution.initialState(batch: batch)
-    }
+    convolutions.addInitialStates(batch: batch, to: &state)
     return state
   }
 
   public func prefill(_ x: Tensor, state: inout MixerState) -> Tensor {
-    var parts = projections.map { $0(x) }
-    for (i, convolution) in convolutions.enumerated() {
-      parts[i] = convolution(parts[i], state: &state[Self.convolutionStates[i]])
-    }
+    let parts = convolutions(projections.map { $0(x) }, state: &state)
     state.position += x.shape[1]
     return finished(heads(parts, x)(state: &state["delta"]), x)
   }

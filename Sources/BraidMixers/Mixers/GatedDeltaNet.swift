@@ -68,7 +68,7 @@ public struct GatedDeltaNet: CausalMixer {
   /// qkvz and ba, or q, k, v, z, b and a.
   let projections: [Linear]
   /// One over all of q, k and v, or one for each.
-  let convolutions: [ShortConvolution]
+  let convolutions: ShortConvolutions
   let logRate: Parameter
   let stepBias: Parameter
   let norm: Parameter
@@ -85,23 +85,18 @@ public struct GatedDeltaNet: CausalMixer {
     func projection(_ name: String, _ outputs: Int) -> Linear {
       Linear(scope(name), inputs: c.channels, outputs: outputs, bias: false)
     }
-    func convolution(_ name: String, _ channels: Int) -> ShortConvolution {
-      ShortConvolution(scope(name), channels: channels, kernelSize: c.kernelSize)
-    }
     switch c.layout {
     case .joined:
       projections = [
         projection("in_proj_qkvz", 2 * (keys + values)), projection("in_proj_ba", 2 * c.valueHeads),
       ]
-      convolutions = [convolution("conv1d", 2 * keys + values)]
+      convolutions = ShortConvolutions(scope, channels: 2 * keys + values, kernelSize: c.kernelSize)
     case .separate:
       projections = [
         projection("q_proj", keys), projection("k_proj", keys), projection("v_proj", values),
         projection("g_proj", values), projection("b_proj", c.valueHeads), projection("a_proj", c.valueHeads),
       ]
-      convolutions = [
-        convolution("q_conv1d", keys), convolution("k_conv1d", keys), convolution("v_conv1d", values),
-      ]
+      convolutions = ShortConvolutions(scope, channels: [keys, keys, values], kernelSize: c.kernelSize)
     }
     let joined = c.layout == .joined
     logRate = scope.parameter(
@@ -155,31 +150,20 @@ public struct GatedDeltaNet: CausalMixer {
 
   public func reference(_ x: Tensor) -> Tensor {
     let (mixed, z, b, a) = projected(x)
-    let convolved = zip(mixed, convolutions).map { $1.reference($0) }
+    let convolved = convolutions.reference(mixed)
     return finished(heads(convolved, b: b, a: a).reference(), gate: z)
-  }
-
-  private static let convolutionNames = ["q convolution", "k convolution", "v convolution"]
-
-  /// The names of the convolutions' states.
-  private var convolutionStates: [String] {
-    convolutions.count == 1 ? ["convolution"] : Self.convolutionNames
   }
 
   public func initialState(batch: Int) -> MixerState {
     let c = configuration
     var state = MixerState(["delta": .zeros([batch, c.valueHeads, c.keyWidth, c.valueWidth])])
-    for (name, convolution) in zip(convolutionStates, convolutions) {
-      state[name] = convolution.initialState(batch: batch)
-    }
+    convolutions.addInitialStates(batch: batch, to: &state)
     return state
   }
 
   public func prefill(_ x: Tensor, state: inout MixerState) -> Tensor {
     let (mixed, z, b, a) = projected(x)
-    let convolved = zip(mixed, zip(convolutionStates, convolutions)).map { part, convolution in
-      convolution.1(part, state: &state[convolution.0])
-    }
+    let convolved = convolutions(mixed, state: &state)
     state.position += x.shape[1]
     return finished(heads(convolved, b: b, a: a)(state: &state["delta"]), gate: z)
   }

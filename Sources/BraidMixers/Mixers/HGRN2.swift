@@ -50,7 +50,7 @@ public struct HGRN2: CausalMixer {
   public var channels: Int { configuration.channels }
   /// Of q, f and v.
   let projections: [Linear]
-  let convolutions: [ShortConvolution]
+  let convolutions: ShortConvolutions
   let norm: Parameter
   let output: Linear
 
@@ -65,12 +65,8 @@ public struct HGRN2: CausalMixer {
     projections = zip(["q", "f", "i"], widths).map {
       Linear(scope("\($0)_proj"), inputs: c.channels, outputs: $1, bias: false)
     }
-    convolutions =
-      c.kernelSize.map { size in
-        zip(["q", "f", "i"], widths).map {
-          ShortConvolution(scope("\($0)_conv1d"), channels: $1, kernelSize: size, activation: .none)
-        }
-      } ?? []
+    convolutions = ShortConvolutions(
+      scope, ["q", "f", "i"], channels: widths, kernelSize: c.kernelSize, activation: { _ in .none })
     norm = scope("g_norm").parameter("weight", [c.channels], init: .ones)
     output = Linear(scope("o_proj"), inputs: c.channels, outputs: c.channels, bias: false)
   }
@@ -93,28 +89,20 @@ public struct HGRN2: CausalMixer {
   }
 
   public func reference(_ x: Tensor) -> Tensor {
-    var parts = projections.map { $0(x) }
-    for (i, convolution) in convolutions.enumerated() { parts[i] = convolution.reference(parts[i]) }
+    let parts = convolutions.reference(projections.map { $0(x) })
     let (q, k, v, g) = heads(parts)
     return finished(literalLinearAttention(q, k, v, logDecay: g, scale: configuration.scale))
   }
 
-  private static let convolutionStates = ["q convolution", "f convolution", "i convolution"]
-
   public func initialState(batch: Int) -> MixerState {
     let c = configuration
     var state = MixerState(["attention": .zeros([batch, c.heads, c.keyWidth, c.valueWidth])])
-    for (name, convolution) in zip(Self.convolutionStates, convolutions) {
-      state[name] = convolution.initialState(batch: batch)
-    }
+    convolutions.addInitialStates(batch: batch, to: &state)
     return state
   }
 
   public func prefill(_ x: Tensor, state: inout MixerState) -> Tensor {
-    var parts = projections.map { $0(x) }
-    for (i, convolution) in convolutions.enumerated() {
-      parts[i] = convolution(parts[i], state: &state[Self.convolutionStates[i]])
-    }
+    let parts = convolutions(projections.map { $0(x) }, state: &state)
     let (q, k, v, g) = heads(parts)
     let (o, last) = gatedLinearAttention(
       q, k, v, logDecay: g, scale: configuration.scale, initialState: state["attention"])

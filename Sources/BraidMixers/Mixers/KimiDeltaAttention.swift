@@ -40,7 +40,7 @@ public struct KimiDeltaAttention: CausalMixer {
   public var channels: Int { configuration.channels }
   /// q, k and v.
   let projections: [Linear]
-  let convolutions: [ShortConvolution]
+  let convolutions: ShortConvolutions
   let forget: (down: Linear, up: Linear)
   let logRate: Parameter
   let stepBias: Parameter
@@ -60,9 +60,7 @@ public struct KimiDeltaAttention: CausalMixer {
       Linear(scope(name), inputs: inputs, outputs: outputs, bias: false)
     }
     projections = ["q", "k", "v"].map { projection("\($0)_proj", c.channels, inner) }
-    convolutions = ["q", "k", "v"].map {
-      ShortConvolution(scope("\($0)_conv1d"), channels: inner, kernelSize: c.kernelSize)
-    }
+    convolutions = ShortConvolutions(scope, channels: [inner, inner, inner], kernelSize: c.kernelSize)
     forget = (projection("f_a_proj", c.channels, c.headWidth), projection("f_b_proj", c.headWidth, inner))
     logRate = scope.parameter("A_log", [1, 1, c.heads, 1], init: .logarithm(of: 1...16))
     stepBias = scope.parameter(
@@ -90,25 +88,19 @@ public struct KimiDeltaAttention: CausalMixer {
   }
 
   public func reference(_ x: Tensor) -> Tensor {
-    let convolved = zip(projections, convolutions).map { $1.reference($0(x)) }
+    let convolved = convolutions.reference(projections.map { $0(x) })
     return finished(heads(convolved, x).reference(), x)
   }
-
-  private static let convolutionStates = ["q convolution", "k convolution", "v convolution"]
 
   public func initialState(batch: Int) -> MixerState {
     let c = configuration
     var state = MixerState(["delta": .zeros([batch, c.heads, c.headWidth, c.headWidth])])
-    for (name, convolution) in zip(Self.convolutionStates, convolutions) {
-      state[name] = convolution.initialState(batch: batch)
-    }
+    convolutions.addInitialStates(batch: batch, to: &state)
     return state
   }
 
   public func prefill(_ x: Tensor, state: inout MixerState) -> Tensor {
-    let convolved = (0..<3).map {
-      convolutions[$0](projections[$0](x), state: &state[Self.convolutionStates[$0]])
-    }
+    let convolved = convolutions(projections.map { $0(x) }, state: &state)
     state.position += x.shape[1]
     return finished(heads(convolved, x)(state: &state["delta"]), x)
   }

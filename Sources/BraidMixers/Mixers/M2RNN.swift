@@ -45,7 +45,7 @@ public struct M2RNN: CausalMixer {
   public var channels: Int { configuration.channels }
   /// q, k and v.
   let projections: [Linear]
-  let convolutions: [ShortConvolution]
+  let convolutions: ShortConvolutions
   let forget: Linear
   let transition: Parameter
   let gate: Linear
@@ -59,13 +59,10 @@ public struct M2RNN: CausalMixer {
         + "kernel \(c.kernelSize), norm epsilon \(c.normEpsilon)")
     configuration = c
     let widths = [c.heads * c.keyWidth, c.heads * c.keyWidth, c.heads * c.valueWidth]
-    let named = zip(["q", "k", "v"], widths)
-    projections = named.map {
+    projections = zip(["q", "k", "v"], widths).map {
       Linear(scope("\($0)_proj"), inputs: c.channels, outputs: $1, bias: false)
     }
-    convolutions = named.map {
-      ShortConvolution(scope("\($0)_conv1d"), channels: $1, kernelSize: c.kernelSize)
-    }
+    convolutions = ShortConvolutions(scope, channels: widths, kernelSize: c.kernelSize)
     // Heads start with memories of about 3 to 150 steps.
     forget = Linear(
       scope("f_proj"), inputs: c.channels, outputs: c.heads, init: .fanIn(c.channels),
@@ -82,11 +79,14 @@ public struct M2RNN: CausalMixer {
     return output(normed * gate(x, activation: .silu))
   }
 
-  private var widths: [Int] { [configuration.keyWidth, configuration.keyWidth, configuration.valueWidth] }
+  private func heads(_ convolved: [Tensor]) -> [Tensor] {
+    let c = configuration
+    return zip(convolved, [c.keyWidth, c.keyWidth, c.valueWidth]).map { $0.heads($1) }
+  }
 
   public func reference(_ x: Tensor) -> Tensor {
     let c = configuration
-    let parts = (0..<3).map { convolutions[$0].reference(projections[$0](x)).heads(widths[$0]) }
+    let parts = heads(convolutions.reference(projections.map { $0(x) }))
     let forgets = forget(x, activation: .sigmoid)
     var state = Tensor.zeros([x.shape[0], c.heads, c.keyWidth, c.valueWidth])
     let outputs = (0..<x.shape[1]).map { t in
@@ -101,21 +101,15 @@ public struct M2RNN: CausalMixer {
     return finished(Tensor.stacked(outputs, axis: 1), x)
   }
 
-  private static let convolutionStates = ["q convolution", "k convolution", "v convolution"]
-
   public func initialState(batch: Int) -> MixerState {
     let c = configuration
     var state = MixerState(["matrix": .zeros([batch, c.heads, c.keyWidth, c.valueWidth])])
-    for (name, convolution) in zip(Self.convolutionStates, convolutions) {
-      state[name] = convolution.initialState(batch: batch)
-    }
+    convolutions.addInitialStates(batch: batch, to: &state)
     return state
   }
 
   public func prefill(_ x: Tensor, state: inout MixerState) -> Tensor {
-    let parts = (0..<3).map {
-      convolutions[$0](projections[$0](x), state: &state[Self.convolutionStates[$0]]).heads(widths[$0])
-    }
+    let parts = heads(convolutions(projections.map { $0(x) }, state: &state))
     let (o, last) = matrixRecurrence(
       parts[0], parts[1], parts[2], forget: forget(x, activation: .sigmoid), transition: transition.value,
       initialState: state["matrix"])

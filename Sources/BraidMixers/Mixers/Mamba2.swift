@@ -155,12 +155,10 @@ public struct Mamba2: CausalMixer {
   /// x [..., H, P], B and C [..., G, N] of the convolution's output.
   private func separated(_ u: Tensor) -> (x: Tensor, b: Tensor, c: Tensor) {
     let c = configuration
-    let outer = u.shape.dimensions.dropLast()
     let parts = u.split([c.innerChannels, c.groups * c.stateSize, c.groups * c.stateSize], axis: -1)
     return (
-      parts[0].reshaped(Shape(outer + [c.heads, c.headSize])),
-      parts[1].reshaped(Shape(outer + [c.groups, c.stateSize])),
-      parts[2].reshaped(Shape(outer + [c.groups, c.stateSize]))
+      parts[0].withLastAxisSplit(width: c.headSize), parts[1].withLastAxisSplit(width: c.stateSize),
+      parts[2].withLastAxisSplit(width: c.stateSize)
     )
   }
 
@@ -232,7 +230,16 @@ public struct Mamba2: CausalMixer {
       initialState: state["scan"])
     state["convolution"] = past
     state["scan"] = last
-    state.position += x.shape[1]
-    return finished(y + x * skip.value.unsqueezed(-1), gate: parts[0])
+    state.position += steps.shape[1]
+    guard let norm, configuration.normalization == .afterGate else {
+      return finished(y + x * skip.value.unsqueezed(-1), gate: parts[0])
+    }
+    let gate = parts[0], heads = configuration.heads
+    let perChannel = skip.value.unsqueezed(-1).broadcast(to: [heads, configuration.headSize]).reshaped(-1)
+    return output(
+      gatedRMSNorm(
+        y.reshaped(gate.shape), x: u.sliced(axis: -1, 0..<gate.shape[-1]), skip: perChannel, gate: gate,
+        weight: norm.value,
+        groups: configuration.groups, epsilon: configuration.normEpsilon))
   }
 }

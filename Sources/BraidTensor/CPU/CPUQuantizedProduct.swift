@@ -84,9 +84,12 @@ extension CPU {
     max(4, 32768 / max(1, weight.rowBytes))
   }
 
-  /// Columns of panels that are unpacked at a time: 4 MiB of float32.
-  private static func slab(_ k: Int, _ width: Int) -> Int {
-    max(width, (1 << 20) / max(k, 1) / width * width)
+  /// Columns of panels that are unpacked at a time, about as many each time: at most 20 MiB of float32.
+  private static func slab(_ n: Int, _ k: Int, _ width: Int) -> Int {
+    let most = max(1, (5 << 20) / max(k, 1) / width)
+    let panels = (n + width - 1) / width
+    let slabs = max(1, (panels + most - 1) / most)
+    return max(1, (panels + slabs - 1) / slabs) * width
   }
 
   private static func panels(
@@ -97,7 +100,7 @@ extension CPU {
     let (n, k, width) = (weight.rows, weight.columns, Int(gemm.panel_width))
     let plan = GEMMPlan(
       m: m, n: n, k: k, a: StridedMatrix(pointer: x, rowStride: k), c: c, cRowStride: n, epilogue: epilogue)
-    let slab = slab(k, width)
+    let slab = slab(n, k, width)
     let workspace = Workspace(floats: PackedMatrix.byteCount(k, min(n, slab), gemm) / 4)
     defer { workspace.release() }
     for column in stride(from: 0, to: n, by: slab) {
@@ -129,7 +132,7 @@ extension CPU {
   ) {
     let gemm = kernels.pointee.gemm
     let (n, k, width) = (weight.rows, weight.columns, Int(gemm.panel_width))
-    let slab = slab(k, width)
+    let slab = slab(n, k, width)
     let workspace = Workspace(floats: PackedMatrix.byteCount(k / 2, min(n, slab), gemm) / 4)
     defer { workspace.release() }
     for column in stride(from: 0, to: n, by: slab) {

@@ -49,6 +49,8 @@ struct GEMMPlan {
     }
     let partialColumns = k > Self.longestBlock ? 512 / width : panelCount
     columnBlocks = max(columnBlocks, (panelCount + partialColumns - 1) / partialColumns)
+    // Tasks that every thread gets as many of: the last ones would keep one thread waiting for another.
+    if !isTiny { while rowBlocks < m / 28, rowBlocks * columnBlocks % threads != 0 { rowBlocks += 1 } }
     parallelFor(rowBlocks * columnBlocks) { task in
       let row = task / columnBlocks, column = task % columnBlocks
       let rows = m * row / rowBlocks..<m * (row + 1) / rowBlocks

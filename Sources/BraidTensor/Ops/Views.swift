@@ -41,6 +41,19 @@ extension Tensor {
 
   public func reshaped(_ dimensions: Int...) -> Tensor { reshaped(Shape(dimensions)) }
 
+  /// The last axis as two, the second of `width`: [..., n width] to [..., n, width]. A view, whatever the strides.
+  public func withLastAxisSplit(width: Int) -> Tensor {
+    precondition(
+      rank > 0 && width > 0 && shape[-1] % width == 0, "withLastAxisSplit: \(shape) into rows of \(width)")
+    let stride = strides[rank - 1], original = shape
+    let view = Tensor(
+      storage: storage, shape: Shape(shape.dimensions.dropLast() + [shape[-1] / width, width]),
+      strides: strides.dropLast() + [stride * width, stride], offset: offset, dtype: dtype)
+    return Tensor.record("withLastAxisSplit", view, inputs: [self]) { gradient, _ in
+      [gradient.reshaped(original)]
+    }
+  }
+
   /// The axes in another order: axis i of the result is axis `order[i]` of this tensor. A view.
   public func permuted(_ order: [Int]) -> Tensor {
     let axes = order.map { shape.axis($0, "permuted") }

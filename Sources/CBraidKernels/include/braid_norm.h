@@ -6,6 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// out = h rstd gamma with h = (y + skip x) SiLU(gate) and rstd = 1 / sqrt(mean square of h over the group + epsilon).
+typedef struct {
+  size_t rows, n, groups;           // a row is `groups` groups of n
+  const float *y, *x, *gate;        // rows y_row, x_row, gate_row floats apart
+  ptrdiff_t y_row, x_row, gate_row;
+  const float *skip, *gamma;        // [groups * n]
+  float epsilon;
+  float *out;                       // rows without gaps; may be y where y has none
+} braid_gated_norm;
+
 typedef struct {
   // y[r] = (x[r] - mean) rstd gamma + beta over each row of n; rstd = 1 / sqrt(variance + epsilon).
   // gamma, beta [n], mean, rstd [rows] (written): optional.
@@ -17,6 +27,7 @@ typedef struct {
   // y[r] = x[r] rstd gamma with rstd = 1 / sqrt(mean square + epsilon). gamma [n], rstd [rows]: optional.
   void (*rms_norm)(const float *x, size_t rows, size_t n, const float *gamma, float epsilon, float *y,
                    float *rstd);
+  void (*gated_rms_norm)(const braid_gated_norm *norm);
   void (*rms_norm_backward)(const float *x, const float *dy, size_t rows, size_t n, const float *gamma,
                             const float *rstd, float *dx, float *dgamma);
 

@@ -1,14 +1,23 @@
 # make demo      restore a sample picture with a model that ships in the binary
 # make demo-enhance   clean a recording made by espeak-ng and a program of noise
 # make test      all tests
-# make bench     speed and memory, beside PyTorch (fetched from PyPI) and alone; BENCH= leaves out a run of minutes
+# make bench     speed and memory, beside PyTorch (from PyPI) and alone; QUICK=1 takes little of everything, once
 # make install   the command, and the speech library for C, into PREFIX (default /usr/local)
 # make deps      the Debian packages that the others need (they call it themselves)
 
 SWIFT  ?= swift
 PREFIX ?= /usr/local
 PYTHON ?= python3
-BENCH  ?= --long
+# What the parts of `make bench` are asked for.
+ifdef QUICK
+BENCH          ?= --runs 1 --models hat-s-x4
+BENCH_LANGUAGE ?= --runs 1 --prefill 256 --decode 4
+BENCH_SPEECH   ?= --runs 1 --seconds 1 --long 4
+BENCH_MIXERS   ?= --quick
+BENCH_GROWTH   ?= --length 4
+else
+BENCH ?= --long
+endif
 # One set of flags for command and tests, so that neither rebuilds what the other built.
 FLAGS  := -c release -Xswiftc -enable-testing
 BIN     = $(shell $(SWIFT) build $(FLAGS) --show-bin-path)
@@ -68,11 +77,11 @@ lint:
 bench: PACKAGES += python3 python3-venv
 bench: build
 	$(PYTHON) Benchmarks/bench.py --braid $(BRAID) $(BENCH)
-	$(PYTHON) Benchmarks/language.py --braid $(BRAID)
-	$(PYTHON) Benchmarks/speech.py --braid $(BRAID)
-	$(PYTHON) Benchmarks/mixers.py --braid $(BRAID)
+	$(PYTHON) Benchmarks/language.py --braid $(BRAID) $(BENCH_LANGUAGE)
+	$(PYTHON) Benchmarks/speech.py --braid $(BRAID) $(BENCH_SPEECH)
+	$(PYTHON) Benchmarks/mixers.py --braid $(BRAID) $(BENCH_MIXERS)
 	@mkdir -p $(OUT)
-	$(BRAID) bench growth --plot $(OUT)/growth.png
+	$(BRAID) bench growth $(BENCH_GROWTH) --plot $(OUT)/growth.png
 
 # The Swift runtime is part of what is installed: neither the command nor a program that uses the library needs Swift.
 # The second flag does for the library what the first does for commands alone.

@@ -13,7 +13,7 @@ typedef enum {
 
 // Rows of arrays that are read or written soon: each tile of a product fetches some of them into the second-level cache, so that
 // the memory works while the processor multiplies.
-enum { BRAID_BLOCK_AHEAD = 9 };
+enum { BRAID_BLOCK_AHEAD = 10 };
 typedef struct {
   const float *array[BRAID_BLOCK_AHEAD];  // the next row of each
   ptrdiff_t row[BRAID_BLOCK_AHEAD];       // floats between its rows

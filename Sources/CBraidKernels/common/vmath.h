@@ -1,6 +1,8 @@
 // Elementary functions on the vectors of simd.h. Polynomials are minimax fits (relative error noted).
 #include <math.h>
 
+#include "powers.h"
+
 // p * 2^n for an integral n with |n| < 300, given as float and as integer.
 BRAID_INLINE vf vscale(vf p, vf n, vi k) {
 #if BRAID_LANES == 16
@@ -53,22 +55,15 @@ BRAID_INLINE vf vexp2_fast(vf x) {
 }
 
 #if BRAID_LANES == 16
-// 2^(x / VEXP2_32NDS) for |x| < 120 VEXP2_32NDS: a table of 32 powers, which two registers hold, times a parabola
-// C (r (r + b) + c). Fewer multiplications than a polynomial alone, where those are what bounds a loop. The table has
-// the factor C. Relative error 3e-7.
+// 2^(x / VEXP2_32NDS) for |x| < 113 VEXP2_32NDS: a table of powers times a parabola. Fewer multiplications than a
+// polynomial alone, where those are what bounds a loop. Relative error 3e-7.
 #define VEXP2_32NDS 32.0f
-static const uint32_t vexp2_powers[32] __attribute__((aligned(64), unused)) = {  // C 2^(j / 32) less j << 18, as bits
-    0x3975fc02, 0x39775eea, 0x39787002, 0x39773ffd, 0x39761fbb, 0x39750f96, 0x39740fe7, 0x3973210c,
-    0x39724361, 0x39717748, 0x3970bd24, 0x39701558, 0x396f804c, 0x396efe68, 0x396e9018, 0x396e35cb,
-    0x396defef, 0x396dbef8, 0x396da35b, 0x396d9d8f, 0x396dae0e, 0x396dd557, 0x396e13e8, 0x396e6a43,
-    0x396ed8f0, 0x396f6074, 0x3970015d, 0x3970bc38, 0x39719196, 0x3972820d, 0x39738e34, 0x3974b6a6,
-};
 BRAID_INLINE vf vexp2_of_32nds(vf x) {
   const vf n = x + vset(BRAID_ROUND_MAGIC);
   const vf r = (vf)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 power = _mm512_permutex2var_ps(_mm512_load_ps(vexp2_powers), (__m512i)n,
-                                              _mm512_load_ps(vexp2_powers + 16));
-  return (vf)((vi)power + ((vi)n << 18)) * vfma(r, r + vset(92.335312f), vset(4262.7744f));
+  const __m512 power = _mm512_permutex2var_ps(_mm512_load_ps(braid_powers), (__m512i)n,
+                                              _mm512_load_ps(braid_powers + 16));
+  return (vf)((vi)power + ((vi)n << 18)) * vfma(r, r + vset(BRAID_POWERS_B), vset(BRAID_POWERS_C));
 }
 #endif
 

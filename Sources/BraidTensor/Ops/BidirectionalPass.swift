@@ -107,13 +107,12 @@ public struct BidirectionalPass: Sendable {
         + "\(against.input.shape)")
     self.channels = channels
     kernels = CPU.kernels.pointee
-    let lanes = Int(kernels.scan.lanes)
     self.attention = attention.map(PackedSelfAttention.init)
     let (first, second) = (
       weight.sliced(axis: 0, 0..<channels), weight.sliced(axis: 0, channels..<2 * channels)
     )
-    self.along = PackedMambaLayer(along, joining: first, reversed: false, lanes: lanes)
-    self.against = PackedMambaLayer(against, joining: second, reversed: true, lanes: lanes)
+    self.along = PackedMambaLayer(along, joining: first, reversed: false, kernels: kernels.scan)
+    self.against = PackedMambaLayer(against, joining: second, reversed: true, kernels: kernels.scan)
     joint = PackedMatrix(factor: first + second)
     self.bias = bias.contiguous()
   }
@@ -190,7 +189,7 @@ struct PackedMambaLayer: Sendable {
   /// W_out and the part of the joining product that reads it.
   let output: PackedMatrix
 
-  init(_ layer: BidirectionalPass.Layer, joining: Tensor, reversed: Bool, lanes: Int) {
+  init(_ layer: BidirectionalPass.Layer, joining: Tensor, reversed: Bool, kernels: braid_scan_kernels) {
     (inner, states) = (layer.decay.shape[0], layer.decay.shape[1])
     rank = layer.projection.shape[0] - 2 * states
     taps = layer.kernel.shape[2]
@@ -210,15 +209,13 @@ struct PackedMambaLayer: Sendable {
     stepBias = layer.stepBias?.contiguous()
     projection = PackedMatrix(factor: layer.projection.transposed())
     step = PackedMatrix(factor: layer.step.transposed())
-    self.lanes = lanes
-    let (inner, states) = (inner, states)
+    lanes = Int(kernels.lanes)
     let table = DerivedNumbers(count: (inner + lanes - 1) / lanes * lanes * states)
     layer.decay.read { decay in
-      for channel in 0..<table.count / states {
-        for n in 0..<states {
-          table.pointer[(channel / lanes * states + n) * lanes + channel % lanes] =
-            channel < inner ? decay[channel * states + n] * CPU.log2OfE : 0
-        }
+      for channel in stride(from: 0, to: inner, by: lanes) {
+        kernels.to_table(
+          decay + channel * states, states, min(lanes, inner - channel), CPU.log2OfE,
+          table.pointer + channel * states)
       }
     }
     self.table = table

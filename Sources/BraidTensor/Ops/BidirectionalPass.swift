@@ -210,6 +210,7 @@ struct PackedMambaLayer: Sendable {
     projection = PackedMatrix(factor: layer.projection.transposed())
     step = PackedMatrix(factor: layer.step.transposed())
     lanes = Int(kernels.lanes)
+    let (inner, states, lanes) = (inner, states, lanes)
     let table = DerivedNumbers(count: (inner + lanes - 1) / lanes * lanes * states)
     layer.decay.read { decay in
       for channel in stride(from: 0, to: inner, by: lanes) {

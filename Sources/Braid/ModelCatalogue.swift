@@ -35,7 +35,8 @@ public enum ModelCatalogue {
   }
 
   /// All models, in the order in which they are listed.
-  public static let entries: [Entry] = ownModels + hatModels + baselines + speechModels
+  public static let entries: [Entry] =
+    ownModels + hatModels + baselines + speechModels + publishedSpeechModels
 
   /// The model `name`, or nil.
   public static func entry(_ name: String) -> Entry? { entries.first { $0.name == name } }
@@ -99,10 +100,26 @@ public enum ModelCatalogue {
       name: "enhance-s-stream", task: .enhance, scale: 1, summary: "speech without noise, as a stream",
       architecture: "mambattention-stream", configuration: nil, publishedFile: nil, origin: nil,
       needsWeights: true),
-    Entry(
-      name: "mambattention", task: .enhance, scale: 1, summary: "MambAttention as published",
-      architecture: MambAttention.architecture,
-      configuration: try? JSONValue(encoding: MambAttention.Configuration()), publishedFile: "seed3441.pth",
-      origin: "https://github.com/NikolaiKyhne/MambAttention", needsWeights: true),
   ]
+
+  private static let publishedSpeechModels: [Entry] = [
+    (
+      "mambattention", "MambAttention as published", MambAttention.Configuration(), "seed3441.pth",
+      "https://github.com/NikolaiKyhne/MambAttention"
+    ),
+    (
+      "semamba", "SEMamba as published", MambAttention.Configuration(heads: 1, attention: .none),
+      "SEMamba_advanced.pth", "https://github.com/RoyChao19477/SEMamba"
+    ),
+    (
+      "xlstm-senet2", "xLSTM-SENet2 as published",
+      MambAttention.Configuration(blocks: 8, heads: 1, expansion: 2, mixer: .mlstm, attention: .none),
+      "xLSTM_checkpoint.pth", "https://github.com/NikolaiKyhne/xLSTM-SENet"
+    ),
+  ].map { name, summary, configuration, file, origin in
+    Entry(
+      name: name, task: .enhance, scale: 1, summary: summary, architecture: MambAttention.architecture,
+      configuration: try? JSONValue(encoding: configuration), publishedFile: file, origin: origin,
+      needsWeights: true)
+  }
 }

@@ -47,6 +47,10 @@ public final class AtomicFile {
         return
       }
     }
+    // A new file in the link's place would be found by nobody who follows the link.
+    if lstat(resolved, &status) == 0, status.st_mode & S_IFMT == S_IFLNK {
+      throw refuse("it is a link that leads nowhere")
+    }
     target = resolved
     let slash = resolved.lastIndex(of: "/").map { resolved.index(after: $0) } ?? resolved.startIndex
     let folder = resolved[..<slash]

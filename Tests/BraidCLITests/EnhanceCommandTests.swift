@@ -77,6 +77,17 @@ import Testing
     (["enhance", "a.wav", "a2.wav", "-o", "b.wav"], 64),
     (["enhance", "a.wav", "-o", "a.wav", "--overwrite"], 64),
     (["enhance", "a.wav", "a2.wav", "-o", "out", "--spectrogram", "s.png"], 64),
+    (["enhance", "", "-o", "b.wav"], 64),
+    (["enhance", "a.wav", "-o", "b.wav", "--spectrogram", "a.wav"], 64),
+    (["enhance", "a.wav", "-o", "b.wav", "--spectrogram", "s.jpg"], 64),
+    (["enhance", "a.wav", "-o", "b.wav", "--spectrogram", "a.png"], 64),
+    (["enhance", "a.wav", "-o", "b.wav", "--spectrogram", "picture.png"], 73),
+    (["enhance", "a.wav", "-o", "b.wav", "--spectrogram", "no/s.png"], 73),
+    (["enhance", "a.wav", "-o", "b.wav", "--reference", "none.wav"], 66),
+    (["enhance", "a.wav", "-o", "b.wav", "--reference", "long.wav"], 65),
+    (["enhance", "long.wav", "-o", "b.opus"], 65),
+    (["enhance", "header.wav", "-o", "b.wav"], 65),
+    (["enhance", "a.wav", "-o", "nowhere.wav"], 73),
     (["enhance", "a.wav", "-o", "b.wav", "-m", "bicubic-x2"], 64),
     (["restore", "a.wav", "-o", "b.png", "-m", "enhance-s"], 64),
     (["enhance", "text.wav", "-o", "b.wav"], 65),
@@ -119,6 +130,14 @@ import Testing
     try Data([0, 0, 0, 24] + Array("ftypisom".utf8) + [UInt8](repeating: 0, count: 5000)).write(
       to: URL(fileURLWithPath: braid.folder + "/video.mp4"))
     try FileManager.default.createDirectory(atPath: braid.folder + "/void", withIntermediateDirectories: true)
+    try braid.write("long.wav", seconds: 0.2, rate: 44100)
+    let header = try Data(contentsOf: URL(fileURLWithPath: braid.folder + "/a.wav")).prefix(44)
+    try header.write(to: URL(fileURLWithPath: braid.folder + "/header.wav"))
+    // Links: a picture's name that leads to a recording, and one that leads nowhere.
+    for (name, target) in [("a.png", "a.wav"), ("nowhere.wav", "gone.wav")] {
+      try FileManager.default.createSymbolicLink(
+        atPath: braid.folder + "/" + name, withDestinationPath: target)
+    }
     let before = braid.files()
     let run = try braid.run(arguments)
     #expect(run.status == status, "\(run.errors)")
@@ -130,6 +149,50 @@ import Testing
       #expect(events.status == status && events.errors.isEmpty)
       #expect(error["event"]?.stringValue == "error" && error["exit_code"]?.integerValue == status)
     }
+  }
+
+  @Test func recordingsCutShortAreTold() throws {
+    defer { braid.remove() }
+    try braid.write("a.wav", seconds: 1)
+    let bytes = try Data(contentsOf: URL(fileURLWithPath: braid.folder + "/a.wav"))
+    try bytes.prefix(44 + 2 * 12_000).write(to: URL(fileURLWithPath: braid.folder + "/a.wav"))
+    let run = try braid("enhance", "a.wav", "-o", "b.wav")
+    #expect(run.status == 0)
+    #expect(
+      run.errors
+        == "note: a.wav: cut short: 0.25 s of the 1.00 s that its header promises are missing\n")
+    #expect(try AudioReader.readAll(braid.folder + "/b.wav").samples.count == 12_000)
+    let events = try braid("enhance", "a.wav", "-o", "c.wav", "--json").events()
+    let result = try #require(events.last)
+    #expect(result["truncated"] == .bool(true) && result["missing_samples"]?.integerValue == 4000)
+    #expect(events.contains { $0["event"]?.stringValue == "note" })
+  }
+
+  @Test func equalRunsGiveEqualFiles() throws {
+    defer { braid.remove() }
+    try braid.write("a.wav", seconds: 0.3, rate: 44100)
+    for suffix in ["wav", "flac", "aiff", "mp3", "w64", "caf"] {
+      for encoding in suffix == "mp3" ? [nil] : suffix == "flac" ? ["pcm16", "pcm24"] : ["pcm16", "float32"] {
+        let options = encoding.map { ["--encoding", $0] } ?? []
+        for name in ["one", "two"] {
+          let run = try braid.run(["enhance", "a.wav", "-o", "\(name).\(suffix)", "--overwrite"] + options)
+          #expect(run.status == 0, "\(run.errors)")
+        }
+        #expect(
+          FileManager.default.contentsEqual(
+            atPath: braid.folder + "/one." + suffix, andPath: braid.folder + "/two." + suffix), "\(suffix)")
+      }
+    }
+  }
+
+  @Test func inputsGivenTwiceAreTakenOnce() throws {
+    defer { braid.remove() }
+    try braid.write("in/a.wav", seconds: 0.1)
+    try braid.write("other/a.wav", seconds: 0.1)
+    let run = try braid("enhance", "in", "in/a.wav", "./in/a.wav", "other/a.wav", "-o", "out")
+    #expect(run.status == 0 && run.errors.contains("in/a.wav: given twice, taken once"))
+    #expect(run.errors.contains("other/a.wav: goes to a.wav.wav: a.wav is taken by another input"))
+    #expect(braid.files().filter { $0.hasPrefix("out/") } == ["out/a.wav", "out/a.wav.wav"])
   }
 
   @Test func samplesGoThroughPipes() throws {
@@ -255,17 +318,25 @@ import Testing
     #expect(wrong.status == 65 && wrong.errors.contains("16000 samples at 16000 Hz, the recording has 19200"))
   }
 
-  @Test func publishedCheckpointsAreRecognized() throws {
+  @Test(arguments: [
+    MambAttention.Configuration(channels: 16, blocks: 1),
+    MambAttention.Configuration(channels: 12, blocks: 2, heads: 1, attention: .none),
+    MambAttention.Configuration(
+      channels: 8, blocks: 2, heads: 1, kernelSize: 3, expansion: 2, mixer: .mlstm, attention: .none),
+  ])
+  func publishedCheckpointsAreRecognized(_ configuration: MambAttention.Configuration) throws {
     defer { braid.remove() }
-    let model = try MambAttention(MambAttention.Configuration(channels: 16, blocks: 1))
+    let model = try MambAttention(configuration)
     model.parameters.initialize(seed: 5)
     let path = braid.folder + "/published.safetensors"
     try SafetensorsWriter.write(model.parameters.values, to: path)
     let loaded = try EnhancementModelRequest(model: path).load(
       from: ModelStore(environment: ["BRAID_MODELS": braid.folder + "/models"]))
     #expect((loaded.model as? MambAttention)?.configuration == model.configuration)
-    // Tensors of other shapes do not get the name of the published model.
-    #expect(try braid("models", "add", "published.safetensors", "--name", "mambattention").status == 65)
+    // Tensors of other shapes do not get the name of a published model.
+    for name in ["mambattention", "semamba", "xlstm-senet2"] {
+      #expect(try braid("models", "add", "published.safetensors", "--name", name).status == 65)
+    }
     #expect(
       try braid("models", "add", "models/enhance-s.safetensors", "--name", "enhance-s-stream").status == 0)
     let list = try braid("models", "list")

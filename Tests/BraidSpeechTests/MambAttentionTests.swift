@@ -30,6 +30,37 @@ import Testing
     #expect(error <= tolerance)
   }
 
+  /// Names and shapes of the published modules, strictly; outputs of their definitions in float64.
+  @Test(arguments: [
+    ("semamba", MambAttention.Configuration(heads: 1, attention: .none)),
+    (
+      "xlstm_senet",
+      MambAttention.Configuration(blocks: 8, heads: 1, expansion: 2, mixer: .mlstm, attention: .none)
+    ),
+  ])
+  func siblingsLoadAsPublished(_ name: String, _ published: MambAttention.Configuration) throws {
+    let url = Bundle.module.url(forResource: "Fixtures/\(name)", withExtension: "safetensors")!
+    let fixture = try Checkpoint.open(url.path)
+    var configuration = published
+    (configuration.channels, configuration.blocks) = (8, 1)
+    let model = try MambAttention(configuration)
+    let keys = Set(fixture.keys.filter { !$0.hasPrefix("fixture.") })
+    #expect(Set(model.parameters.parameters.map(\.key)) == keys)
+    for parameter in model.parameters.parameters {
+      let value = try fixture.tensor(parameter.key)
+      #expect(value.shape == parameter.shape, "\(parameter.key)")
+      parameter.assign(value)
+    }
+    model.parameters.freeze()
+    let input = try fixture.tensor("fixture.input")
+    let output = model.enhanced(input.reshaped(1, input.elementCount))
+    let error = relativeError(output.reshaped(input.shape), try fixture.tensor("fixture.output"))
+    print("\(name): \(error)")
+    #expect(error < 1e-4)
+    let full = try MambAttention(published)
+    #expect(String(full.parameters.parameterCount) == fixture.metadata["published_parameters"])
+  }
+
   @Test func silenceStaysSilent() throws {
     let store = ParameterStore()
     let model = try MambAttention(MambAttention.Configuration(channels: 8, blocks: 1, heads: 2), store: store)

@@ -73,10 +73,14 @@ public struct EnhancePipeline: Sendable {
     if run.samplesBeyondScale > 0 && sink.clips {
       progress(.note("\(run.samplesBeyondScale) samples beyond full scale were clipped"))
     }
+    if let shortfall = source.shortfall {
+      progress(.note(shortfall.description(found: run.taken, sampleRate: source.format.sampleRate)))
+    }
     return EnhanceResult(
       input: source.format, output: format, modelRate: model.sampleRate, inputLength: run.taken,
       outputLength: run.given, segments: run.segmentCount, replacedSamples: source.replacedSamples,
-      samplesBeyondScale: run.samplesBeyondScale, seconds: Date().timeIntervalSince(start))
+      samplesBeyondScale: run.samplesBeyondScale, shortfall: source.shortfall,
+      seconds: Date().timeIntervalSince(start))
   }
 
   /// The enhanced samples of each channel; all channels have one length. Samples that are not finite count as 0.

@@ -13,6 +13,8 @@ public struct EnhanceResult: Sendable, Hashable {
   public var replacedSamples: Int
   /// Samples beyond full scale, clipped where the output stores integers.
   public var samplesBeyondScale: Int
+  /// What the input lacks of what its header promises.
+  public var shortfall: AudioShortfall?
   /// Seconds that it took.
   public var seconds: Double
 

@@ -28,13 +28,7 @@ public struct SpeechComparison: Sendable, Hashable {
     noisy: [Float], enhanced: [Float], channels: Int, sampleRate: Int, reference path: String
   ) throws {
     let (clean, format) = try AudioReader.readAll(path)
-    func refuse(_ reason: String) -> EnhanceError { .reference(path: path, reason: reason) }
-    guard format.channels == 1 || format.channels == channels else {
-      throw refuse("it has \(format.channels) channels, the recording has \(channels)")
-    }
-    guard Resampler.canConvert(from: format.sampleRate, to: sampleRate) else {
-      throw AudioError.rates(path: path, from: format.sampleRate, to: sampleRate)
-    }
+    try Self.check(format, of: path, channels: channels, sampleRate: sampleRate)
     func channel(_ samples: [Float], _ c: Int, of count: Int) -> [Float] {
       count == 1 ? samples : stride(from: c, to: samples.count, by: count).map { samples[$0] }
     }
@@ -43,12 +37,46 @@ public struct SpeechComparison: Sendable, Hashable {
       let truth = Self.brought(own, from: format.sampleRate, to: sampleRate)
       let after = channel(enhanced, c, of: channels)
       guard truth.count == after.count else {
-        throw refuse("it has \(truth.count) samples at \(sampleRate) Hz, the recording has \(after.count)")
+        throw Self.lengthError(path, truth.count, after.count, sampleRate)
       }
       return SpeechComparison(
         noisy: channel(noisy, c, of: channels), enhanced: after, reference: truth, sampleRate: sampleRate)
     }
     self.init(meanOf: comparisons)!
+  }
+
+  /// Refuses a reference that cannot be compared with a recording, before that is enhanced.
+  ///
+  /// - Parameters:
+  ///   - length: samples of a channel of the recording, where they are known.
+  /// - Throws: `EnhanceError.reference`, `AudioError`.
+  public static func check(
+    reference path: String, channels: Int, sampleRate: Int, length: Int?
+  ) throws {
+    let reader = try AudioReader(path)
+    try check(reader.format, of: path, channels: channels, sampleRate: sampleRate)
+    if let length, let own = reader.declaredLength, reader.format.sampleRate == sampleRate, own != length {
+      throw lengthError(path, own, length, sampleRate)
+    }
+  }
+
+  private static func check(
+    _ format: AudioFormat, of path: String, channels: Int, sampleRate: Int
+  ) throws {
+    guard format.channels == 1 || format.channels == channels else {
+      throw EnhanceError.reference(
+        path: path, reason: "it has \(format.channels) channels, the recording has \(channels)")
+    }
+    guard Resampler.canConvert(from: format.sampleRate, to: sampleRate) else {
+      throw AudioError.rates(path: path, from: format.sampleRate, to: sampleRate)
+    }
+  }
+
+  private static func lengthError(
+    _ path: String, _ own: Int, _ length: Int, _ sampleRate: Int
+  ) -> EnhanceError {
+    .reference(
+      path: path, reason: "it has \(own) samples at \(sampleRate) Hz, the recording has \(length)")
   }
 
   /// The mean of several comparisons; nil of none.

@@ -41,6 +41,11 @@ public struct AudioFormat: Sendable, Hashable {
   private static let usual: [Int: Int] = [
     SF_FORMAT_OGG: SF_FORMAT_VORBIS, SF_FORMAT_MPEG: SF_FORMAT_MPEG_LAYER_III,
   ]
+  /// The sample rates of formats that have a list of them.
+  private static let rates: [String: [Int]] = [
+    "opus": [8000, 12000, 16000, 24000, 48000],
+    "mp3": [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000],
+  ]
 
   /// The format to write `path` in: the container that its extension names; the wanted encoding, or this format's
   /// where the container takes it, or the container's usual one.
@@ -63,14 +68,20 @@ public struct AudioFormat: Sendable, Hashable {
       candidates = [encoding.code]
     } else {
       let own = Int(code) & SF_FORMAT_SUBMASK
-      let isMPEG = [SF_FORMAT_MPEG_LAYER_I, SF_FORMAT_MPEG_LAYER_II, SF_FORMAT_MPEG_LAYER_III].contains(own)
       if suffix == "opus" {
         candidates = [Int32(SF_FORMAT_OPUS)]
       } else if !isMPEG || container == SF_FORMAT_MPEG {
         // Other containers name MPEG's encoding too, but do not write it.
         candidates = [Int32(own)]
       }
-      candidates += [Self.usual[container].map { Int32($0) } ?? Int32(SF_FORMAT_PCM_16)]
+      if suffix != "opus" {
+        candidates += [Self.usual[container].map { Int32($0) } ?? Int32(SF_FORMAT_PCM_16)]
+      }
+    }
+    if let rates = Self.rates[suffix], !rates.contains(sampleRate) {
+      let list = rates.dropLast().map(String.init).joined(separator: ", ") + " or \(rates.last!)"
+      throw AudioError.unsupported(
+        path: path, reason: "a .\(suffix) file holds \(list) samples a second, not \(sampleRate)")
     }
     for candidate in candidates {
       var info = SF_INFO()
@@ -98,6 +109,18 @@ public struct AudioFormat: Sendable, Hashable {
       SF_FORMAT_PCM_32: 32,
     ]
     return bits[Int(code) & SF_FORMAT_SUBMASK]
+  }
+
+  var isMPEG: Bool {
+    [SF_FORMAT_MPEG_LAYER_I, SF_FORMAT_MPEG_LAYER_II, SF_FORMAT_MPEG_LAYER_III].contains(
+      Int(code) & SF_FORMAT_SUBMASK)
+  }
+
+  /// The bytes of a sample where each is stored by itself.
+  var bytesPerSample: Int? {
+    let others = [SF_FORMAT_FLOAT: 4, SF_FORMAT_DOUBLE: 8, SF_FORMAT_ULAW: 1, SF_FORMAT_ALAW: 1]
+    let isPacked = Int(code) & SF_FORMAT_TYPEMASK == SF_FORMAT_FLAC
+    return isPacked ? nil : integerBits.map { $0 / 8 } ?? others[Int(code) & SF_FORMAT_SUBMASK]
   }
 
   /// The nearest integer of that many bits to a sample in -1...1, clipped; 0 for what is not a number.

@@ -12,6 +12,10 @@ public final class AudioReader {
   public let declaredLength: Int?
   /// Samples that were not numbers and were read as 0.
   public private(set) var replacedSamples = 0
+  /// What is missing of what the header promises; known once all was read.
+  public private(set) var shortfall: AudioShortfall?
+  /// Samples of a channel that were read.
+  private var readCount = 0
   private let file: OpaquePointer
 
   /// Channels beyond this are taken for a damaged header.
@@ -49,7 +53,32 @@ public final class AudioReader {
     file = opened
     format = AudioFormat(code: info.format, sampleRate: Int(info.samplerate), channels: Int(info.channels))
     declaredLength = info.frames > 0 && info.frames < Int64.max / 2 ? Int(info.frames) : nil
+    guard let extent = DataExtent(path) else {
+      if DataExtent.oggEnds(path) == false { shortfall = .unknown }
+      return
+    }
+    let frames = declaredLength ?? 0
+    if extent.promised > extent.present {
+      let promised: Int
+      if let bytes = format.bytesPerSample {
+        promised = extent.promised / (bytes * format.channels)
+      } else {
+        promised = Int(Double(frames) * Double(extent.promised) / Double(max(1, extent.present)))
+      }
+      if promised > frames { shortfall = .samples(promised - frames) }
+    } else if extent.promised == 0, extent.present >= Self.unfinishedSize {
+      throw AudioError.corrupt(
+        path: path,
+        reason:
+          "the header says that there are no samples, but \(extent.present) bytes follow; the program that "
+          + "wrote it did not finish")
+    }
   }
+
+  /// Two frames: encoders count the samples at the ends in different ways.
+  private static let mpegSlack = 2 * 1152
+  /// More bytes than other chunks have behind samples.
+  private static let unfinishedSize = 1 << 14
 
   deinit { sf_close(file) }
 
@@ -64,11 +93,22 @@ public final class AudioReader {
     }
     if count <= 0 {
       let code = sf_error(file)
-      guard code == 0 else {
+      // Packed formats count their samples in the header: what is not there was cut off.
+      if let declaredLength, declaredLength > readCount + (format.isMPEG ? Self.mpegSlack : 0),
+        shortfall == nil
+      {
+        shortfall = .samples(declaredLength - readCount)
+      }
+      if readCount == 0, let shortfall {
+        throw AudioError.corrupt(
+          path: path, reason: shortfall.description(found: 0, sampleRate: format.sampleRate))
+      }
+      guard code == 0 || shortfall != nil else {
         throw AudioError.corrupt(path: path, reason: String(cString: sf_strerror(file)))
       }
       return []
     }
+    readCount += count
     samples.removeLast((frames - count) * channels)
     for i in samples.indices where !samples[i].isFinite {
       samples[i] = 0

@@ -28,6 +28,8 @@ public final class AudioWriter {
       throw AudioError.cannotCreate(path: path, reason: String(cString: sf_strerror(nil)))
     }
     sf_command(file, Int32(SFC_SET_CLIPPING), nil, Int32(SF_TRUE))
+    // It would hold the time of writing: equal samples are to give equal files.
+    sf_command(file, Int32(SFC_SET_ADD_PEAK_CHUNK), nil, Int32(SF_FALSE))
   }
 
   deinit { if let file { sf_close(file) } }

@@ -7,9 +7,15 @@ public protocol SampleSource: AnyObject {
   var declaredLength: Int? { get }
   /// Samples that were not numbers and were read as 0.
   var replacedSamples: Int { get }
+  /// What is missing of what a header promises; known once all was read.
+  var shortfall: AudioShortfall? { get }
 
   /// The next samples, interleaved [frames, channels], at most `frames` of them; empty at the end.
   func read(_ frames: Int) throws -> [Float]
+}
+
+extension SampleSource {
+  public var shortfall: AudioShortfall? { nil }
 }
 
 extension AudioReader: SampleSource {}

@@ -100,6 +100,12 @@ struct EnhanceCommand: AsyncParsableCommand {
 
   func validate() throws {
     if output.isEmpty { throw ValidationError("--output must not be empty.") }
+    if inputs.contains("") { throw ValidationError("An input's name must not be empty.") }
+    if let spectrogram, FileIdentity(spectrogram)?.kind != .folder,
+      !spectrogram.lowercased().hasSuffix(".png")
+    {
+      throw ValidationError("--spectrogram must name a PNG file (.png), or a folder that exists.")
+    }
     if let attenuationLimit, !(0...200).contains(attenuationLimit) {
       throw ValidationError("--attenuation-limit must be 0 to 200.")
     }
@@ -185,7 +191,7 @@ struct EnhanceCommand: AsyncParsableCommand {
     EnhanceJob(
       pipeline: EnhancePipeline(loaded.model), options: options, encoding: encoding,
       blockSeconds: blockMs.map { Double($0) / 1000 }, inputFormat: inputFormat, reference: reference,
-      spectrogram: spectrogram, console: console)
+      spectrogram: spectrogram, existing: batch.existing, console: console)
   }
 
   private func load(_ console: Console, inputs: Int, skipped: Int) throws -> LoadedEnhancementModel {

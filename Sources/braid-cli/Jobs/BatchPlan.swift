@@ -81,6 +81,14 @@ struct BatchPlan<Files: BatchFiles> {
       default: found.append((path, path.lastComponent))
       }
     }
+    // A file that was given twice, by itself and by its folder for example, is taken once.
+    var given: [String: FileIdentity] = [:]
+    found = found.filter { path, relative in
+      guard let identity = FileIdentity(path) else { return true }
+      let isNew = given.updateValue(identity, forKey: relative) != identity
+      if !isNew { notes.append((path, "given twice, taken once")) }
+      return isNew
+    }
     for (path, _) in found { if let identity = FileIdentity(path) { inputs.insert(identity) } }
     // A file that keeps its name has the first right to it.
     let kept = Set(found.filter { outputName($0.relative, of: $0.path) == $0.relative }.map(\.relative))

@@ -13,6 +13,8 @@ struct EnhanceJob {
   let reference: String?
   /// A PNG file to draw, or a folder for such files.
   let spectrogram: String?
+  /// What happens to a spectrogram that exists.
+  let existing: ExistingOutput
   let console: Console
 
   /// Samples that are kept for measuring and drawing, at most.
@@ -25,6 +27,7 @@ struct EnhanceJob {
     } else {
       source = try AudioReader(input)
     }
+    try checkFiles(input, source)
     let kept = reference == nil && spectrogram == nil ? nil : KeptSamples(limit: Self.keptLimit)
     let result = try await pipeline.run(
       source, options: options, blockFrames: blockFrames(source), observer: kept
@@ -53,6 +56,42 @@ struct EnhanceJob {
     let comparison = try measured(kept, result, input)
     tell(result, comparison, input, output)
     try draw(kept, result, input)
+  }
+
+  /// What would be found out only at the end, when the work is done.
+  private func checkFiles(_ input: String, _ source: any SampleSource) throws {
+    if let reference {
+      // Lengths are compared where the recording is: a file may promise more than it holds.
+      try SpeechComparison.check(
+        reference: Self.counterpart(reference, of: input), channels: source.format.channels,
+        sampleRate: source.format.sampleRate, length: source.declaredLength)
+    }
+    guard let path = spectrogramPath(input) else { return }
+    if let identity = FileIdentity(path), identity.kind == .regular {
+      let others = [input, reference.map { Self.counterpart($0, of: input) }].compactMap { $0 }
+      if others.contains(where: { FileIdentity($0) == identity }) {
+        throw Failure.usage("\(path): is an input, and would be lost", hint: "choose another --spectrogram")
+      }
+      if existing == .refuse {
+        throw Failure(
+          exitCode: Exit.cannotCreate, code: "exists", message: "\(path): exists already",
+          hint: "use --overwrite to replace it")
+      }
+    }
+    let parent = path.parentPath.isEmpty ? "." : path.parentPath
+    guard FileIdentity(parent)?.kind == .folder else {
+      throw Failure(
+        exitCode: Exit.cannotCreate, code: "cannot_create",
+        message: "\(path): cannot be created: there is no folder \(parent)")
+    }
+  }
+
+  /// The file to draw.
+  private func spectrogramPath(_ input: String) -> String? {
+    spectrogram.map { path in
+      guard FileIdentity(path)?.kind == .folder else { return path }
+      return path + "/" + (input == "-" ? "samples" : input.lastComponent) + ".png"
+    }
   }
 
   /// Samples of a channel that are read at once.
@@ -84,7 +123,10 @@ struct EnhanceJob {
   }
 
   private func draw(_ kept: KeptSamples?, _ result: EnhanceResult, _ input: String) throws {
-    guard let spectrogram, let kept, !kept.isOver else { return }
+    guard let path = spectrogramPath(input), let kept, !kept.isOver else { return }
+    if existing == .skip, FileIdentity(path) != nil {
+      return console.note("exists, kept: \(path)", file: input)
+    }
     let format = result.output
     func mono(_ samples: [Float], _ channels: Int) -> [Float] {
       channels == 1
@@ -106,10 +148,6 @@ struct EnhanceJob {
             ? clean
             : Resampler(from: own.sampleRate, to: format.sampleRate).process(clean, isLast: true)
         ))
-    }
-    var path = spectrogram
-    if FileIdentity(path)?.kind == .folder {
-      path += "/" + (input == "-" ? "samples" : input.lastComponent) + ".png"
     }
     try Spectrogram.plot(recordings, sampleRate: format.sampleRate).write(to: path)
   }
@@ -147,10 +185,20 @@ struct EnhanceJob {
         ("model_rate", .integer(result.modelRate)), ("segments", .integer(result.segments)),
         ("latency_ms", pipeline.latency.map { .rounded(1000 * $0, places: 3) } ?? .null),
         ("replaced_samples", .integer(result.replacedSamples)),
+        ("truncated", .bool(result.shortfall != nil)),
+        ("missing_samples", result.shortfall?.missing.map { .integer($0) } ?? .null),
         ("seconds", .rounded(result.seconds, places: 3)),
         ("noisy", comparison.map { $0.noisy.json } ?? .null),
         ("enhanced", comparison.map { $0.enhanced.json } ?? .null),
       ])
+  }
+}
+
+extension AudioShortfall {
+  /// Samples of a channel that are missing; nil where that is not known.
+  fileprivate var missing: Int? {
+    if case .samples(let count) = self { return count }
+    return nil
   }
 }
 

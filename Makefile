@@ -3,6 +3,7 @@
 # make test      all tests
 # make bench     speed and memory, beside PyTorch (from PyPI) and alone; QUICK=1 takes little of everything, once
 # make install   the command, and the speech library for C, into PREFIX (default /usr/local)
+# make uninstall   take away from PREFIX what install puts there
 # make deps      the Debian packages that the others need (they call it themselves)
 
 SWIFT  ?= swift
@@ -27,7 +28,7 @@ OUT    ?= out
 PACKAGES := libpng-dev libjpeg-dev libwebp-dev libtiff-dev libkissfft-dev libsndfile1-dev libsamplerate0-dev \
             pkg-config
 
-.PHONY: help deps build demo demo-enhance test lint bench install clean
+.PHONY: help deps build demo demo-enhance test lint bench install uninstall clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -85,14 +86,24 @@ bench: build
 
 # The Swift runtime is part of what is installed: neither the command nor a program that uses the library needs Swift.
 # The second flag does for the library what the first does for commands alone.
+VERSION = $(shell sed -n 's/.*text = "\(.*\)".*/\1/p' Sources/Braid/BraidVersion.swift)
 STATIC := -c release --static-swift-stdlib -Xswiftc -static-stdlib --scratch-path .build/install
 install: deps
 	$(SWIFT) build $(STATIC) --product braid
 	$(SWIFT) build $(STATIC) -Xlinker -s --product braid_speech
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
 	install -m 755 "$$($(SWIFT) build $(STATIC) --show-bin-path)/braid" $(DESTDIR)$(PREFIX)/bin/braid
 	install -m 755 "$$($(SWIFT) build $(STATIC) --show-bin-path)/libbraid_speech.so" $(DESTDIR)$(PREFIX)/lib/libbraid_speech.so
 	install -m 644 Sources/CBraidSpeech/include/braid_speech.h $(DESTDIR)$(PREFIX)/include/braid_speech.h
+	printf '%s\n' 'prefix=$(abspath $(PREFIX))' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' \
+	  'Name: braid_speech' 'Description: Speech enhancement as a stream' 'Version: $(VERSION)' \
+	  'Libs: -L$${libdir} -lbraid_speech' 'Cflags: -I$${includedir}' \
+	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/braid_speech.pc
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/pkgconfig/braid_speech.pc
+
+uninstall:
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,bin/braid lib/libbraid_speech.so include/braid_speech.h \
+	  lib/pkgconfig/braid_speech.pc)
 
 clean:
 	rm -rf .build $(OUT)

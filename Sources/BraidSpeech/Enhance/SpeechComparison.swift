@@ -55,9 +55,9 @@ public struct SpeechComparison: Sendable, Hashable {
   ) throws {
     let reader = try AudioReader(path)
     try check(reader.format, of: path, channels: channels, sampleRate: sampleRate)
-    if let length, let own = reader.declaredLength, reader.format.sampleRate == sampleRate, own != length {
-      throw lengthError(path, own, length, sampleRate)
-    }
+    guard let length, let declared = reader.declaredLength else { return }
+    let own = Resampler.length(declared, from: reader.format.sampleRate, to: sampleRate)
+    if own != length { throw lengthError(path, own, length, sampleRate) }
   }
 
   private static func check(

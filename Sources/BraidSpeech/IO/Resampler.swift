@@ -16,6 +16,11 @@ public final class Resampler {
     from > 0 && to > 0 && src_is_valid_ratio(Double(to) / Double(from)) != 0
   }
 
+  /// Samples that come of so many.
+  public static func length(_ count: Int, from: Int, to: Int) -> Int {
+    Int((Double(count) * (Double(to) / Double(from))).rounded())
+  }
+
   public init(from: Int, to: Int) {
     precondition(Self.canConvert(from: from, to: to), "Resampler: from \(from) Hz to \(to) Hz")
     ratio = Double(to) / Double(from)

@@ -10,7 +10,7 @@ enum RestorationArchitecture {
     }
     let scale = description.configuration["scale"]?.integerValue ?? 0
     guard (1...16).contains(scale) else {
-      throw RestorationModelFile.Failure.configuration(source: source, reason: "scale \(scale)")
+      throw ModelDescriptionError.configuration(source: source, reason: "scale \(scale)")
     }
     return Bicubic(scale: scale)
   }

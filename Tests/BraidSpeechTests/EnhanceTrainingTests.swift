@@ -88,11 +88,12 @@ import Testing
     let again = try JSONDecoder().decode(
       MambAttention.Configuration.self, from: JSONEncoder().encode(Self.tiny))
     #expect(again == Self.tiny)
-    #expect(throws: EnhancementModelFile.Failure.unknownArchitecture(source: "x", name: "hat")) {
+    let known = ["mambattention", "mambattention-stream"]
+    #expect(throws: ModelDescriptionError.unknownArchitecture(source: "x", name: "hat", known: known)) {
       try EnhancementModelFile.model(
         for: ModelDescription(architecture: "hat", configuration: .object([])), source: "x")
     }
-    #expect(throws: EnhancementModelFile.Failure.self) {
+    #expect(throws: ModelDescriptionError.self) {
       try EnhancementModelFile.model(
         for: ModelDescription(
           architecture: "mambattention",

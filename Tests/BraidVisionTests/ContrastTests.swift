@@ -69,7 +69,7 @@ import Testing
     for text in [#"{"channels": -1}"#, #"{}"#, #"{"channels": 7, "blocks": 1, "heads": 2}"#] {
       let description = ModelDescription(
         architecture: "contrast", configuration: try JSONValue(parsing: text, source: "test"))
-      #expect(throws: RestorationModelFile.Failure.self) {
+      #expect(throws: ModelDescriptionError.self) {
         try RestorationModelFile.model(for: description, source: "test")
       }
     }

@@ -1,3 +1,4 @@
+import BraidNN
 import BraidTensor
 import OrderedCollections
 
@@ -39,6 +40,35 @@ public struct ModelDescription: Codable, Sendable, Hashable {
         path: source, offset: nil, reason: "a description without architecture and configuration")
     }
     self.init(architecture: architecture, configuration: configuration, card: value["card"] ?? .object([]))
+  }
+
+  /// The description of a model that is saved: its card begins with the name and ends with the number of parameters.
+  public init(
+    architecture: String, configuration: some Encodable, name: String,
+    card: OrderedDictionary<String, String>, parameters: ParameterStore
+  ) throws {
+    let entries =
+      [("name", name)] + card.elements.map { ($0.key, $0.value) }
+      + [("parameters", String(parameters.parameterCount))]
+    try self.init(
+      architecture: architecture, configuration: configuration,
+      card: .object(entries.map { .init(name: $0.0, value: .string($0.1)) }))
+  }
+
+  /// What `build` makes of the configuration.
+  ///
+  /// - Parameter source: what errors call the description.
+  /// - Throws: `ModelDescriptionError.configuration`.
+  public func model<Configuration: Decodable, Model>(
+    _ source: String, _ build: (Configuration) throws -> Model
+  ) throws -> Model {
+    do {
+      return try build(configuration.decoded(as: Configuration.self))
+    } catch let error as ModelDescriptionError {
+      throw error
+    } catch {
+      throw ModelDescriptionError.configuration(source: source, reason: "\(error)")
+    }
   }
 
   /// The metadata entry that holds the description.

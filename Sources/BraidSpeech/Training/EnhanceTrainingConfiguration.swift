@@ -22,7 +22,8 @@ public struct EnhanceTrainingConfiguration: Sendable, Codable {
       default:
         throw DecodingError.dataCorruptedError(
           forKey: .architecture, in: container,
-          debugDescription: "\"\(name)\" is not one of \(EnhancementModelFile.architectures)")
+          debugDescription:
+            "\"\(name)\" is not one of \(EnhancementModelFile.architectures.joined(separator: ", "))")
       }
     }
 

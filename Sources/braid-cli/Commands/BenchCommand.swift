@@ -48,42 +48,17 @@ struct BenchRestoreCommand: AsyncParsableCommand {
       var generator = Philox(seed: 1)
       let image = Tensor.uniform(
         [1, (height + unit - 1) / unit * unit, (width + unit - 1) / unit * unit, 3], using: &generator)
-      func once() -> Double {
-        OperationClock.skip()
-        let start = ContinuousClock.now
-        withoutGradient { _ = loaded.model(image) }
-        let time = start.duration(to: .now).components
-        return Double(time.seconds) + Double(time.attoseconds) * 1e-18
-      }
-      func say(_ text: String) {
-        print(text)
-        fflush(nil)
-      }
-      _ = once()
+      func once() { withoutGradient { _ = loaded.model(image) } }
+      once()
       Memory.resetPeak()
       OperationClock.start()
-      var times: [Double] = []
-      if interactive {
-        say("ready")
-        while readLine() != nil {
-          times.append(once())
-          say("run \(times.last!)")
-        }
-      } else {
-        for _ in 0..<runs {
-          times.append(once())
-          say("run \(times.last!)")
-        }
-      }
+      let times = TimedRuns.seconds(count: runs, interactive: interactive, once)
       let entries = OperationClock.stop()
       guard !times.isEmpty else { return }
-      say("median \(times.sorted()[times.count / 2])")
-      say("tensor-peak-bytes \(Memory.peakBytes)")
-      for entry in entries {
-        let each = entry.seconds / Double(times.count)
-        say("operation \(entry.name) \(each) seconds \(entry.calls / times.count) calls")
-      }
-      say("product-flops \(productRate())")
+      TimedRuns.say("median \(times.sorted()[times.count / 2])")
+      TimedRuns.say("tensor-peak-bytes \(Memory.peakBytes)")
+      for line in TimedRuns.lines(entries, runs: times.count) { TimedRuns.say(line) }
+      TimedRuns.say("product-flops \(productRate())")
     }
   }
 
@@ -93,13 +68,7 @@ struct BenchRestoreCommand: AsyncParsableCommand {
     let x = Tensor.normal([4096, 512], using: &generator)
     let weight = Tensor.normal([512, 512], using: &generator)
     weight.storage.isConstant = true
-    var best = Double.infinity
-    for _ in 0..<8 {
-      let start = ContinuousClock.now
-      _ = linear(x, weight)
-      let time = start.duration(to: .now).components
-      best = min(best, Double(time.seconds) + Double(time.attoseconds) * 1e-18)
-    }
+    let best = (0..<8).map { _ in TimedRuns.seconds(of: { _ = linear(x, weight) }) }.min()!
     return 2 * 4096 * 512 * 512 / best
   }
 }

@@ -39,41 +39,16 @@ struct BenchEnhanceCommand: AsyncParsableCommand {
       let samples = Int(seconds * Double(network.sampleRate))
       var generator = Philox(seed: 1)
       let signal = Tensor.normal([1, samples], using: &generator) * 0.1
-      func once() -> Double {
-        OperationClock.skip()
-        let start = ContinuousClock.now
-        withoutGradient { _ = network.enhanced(signal) }
-        let time = start.duration(to: .now).components
-        return Double(time.seconds) + Double(time.attoseconds) * 1e-18
-      }
-      func say(_ text: String) {
-        print(text)
-        fflush(nil)
-      }
-      if !cold { _ = once() }
+      func once() { withoutGradient { _ = network.enhanced(signal) } }
+      if !cold { once() }
       if operations { OperationClock.start() }
-      var times: [Double] = []
-      if interactive {
-        say("ready")
-        while readLine() != nil {
-          times.append(once())
-          say("run \(times.last!)")
-        }
-      } else {
-        for _ in 0..<runs {
-          times.append(once())
-          say("run \(times.last!)")
-        }
-      }
+      let times = TimedRuns.seconds(count: runs, interactive: interactive, once)
       let entries = operations ? OperationClock.stop() : []
       guard !times.isEmpty else { return }
       let median = times.sorted()[times.count / 2]
       var text = "median \(median)\nper-second-of-audio \(median / seconds)"
       text += "\npeak-bytes \(ProcessMemory.peakBytes)"
-      for entry in entries {
-        let each = entry.seconds / Double(times.count)
-        text += "\noperation \(entry.name) \(each) seconds \(entry.calls / times.count) calls"
-      }
+      text += TimedRuns.lines(entries, runs: times.count).map { "\n" + $0 }.joined()
       console.result(
         text,
         [

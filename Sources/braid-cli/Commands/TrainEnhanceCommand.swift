@@ -10,17 +10,10 @@ struct TrainEnhanceCommand: AsyncParsableCommand {
       Noisy speech is mixed while training runs. Recordings are read from the folders and from those below them, in \
       any format that libsndfile reads and at any sample rate.
 
-      The output folder holds the state of the run, metrics.jsonl, curve.png and, at the end, the model as one \
-      safetensors file. A run that was stopped at any moment goes on when the same command is given again, and ends \
-      with the same bits.
+      \(TrainingOptions.discussion)
 
       Example: braid train enhance --config recipe.json --speech speech --noise noise -o run
       """)
-
-  @Option(
-    name: [.short, .long], help: ArgumentHelp("The recipe, JSON.", valueName: "FILE"),
-    completion: .file(extensions: ["json"]))
-  var config: String
 
   @Option(
     help: ArgumentHelp("A folder of clean speech; may be given several times.", valueName: "DIR"),
@@ -32,44 +25,16 @@ struct TrainEnhanceCommand: AsyncParsableCommand {
     completion: .directory)
   var noise: [String]
 
-  @Option(name: [.short, .long], help: "The folder of the run.", completion: .directory)
-  var output: String
-
-  @Option(
-    help: ArgumentHelp(
-      "Start from the tensors of this checkpoint instead of random ones.", valueName: "FILE"),
-    completion: .file(extensions: ["safetensors", "pth", "pt", "bin"]))
-  var weights: String?
-
-  @Option(
-    help: ArgumentHelp("The set of tensors to take, where a checkpoint holds several.", valueName: "KEY"))
-  var weightsKey: String?
-
-  @OptionGroup var device: DeviceOptions
-  @OptionGroup var report: ReportOptions
+  @OptionGroup var options: TrainingOptions
 
   mutating func run() async throws {
-    let console = Console(report)
-    Interruption.handle(advice: "the same command goes on from the last saved step")
-    try await reporting(console) {
-      _ = try device.apply()
-      let recipe = try TrainingRecipe.read(EnhanceTrainingConfiguration.self, from: config)
-      let initial = try weights.map {
-        try Checkpoint.open($0, options: CheckpointOptions(weightsKey: weightsKey))
-      }
-      console.event(
-        "start",
-        [
-          ("command", .string("train enhance")), ("model", .string(recipe.name)),
-          ("steps", .integer(recipe.plan.steps)), ("speech", .array(speech.map { .string($0) })),
-          ("noise", .array(noise.map { .string($0) })), ("folder", .string(output)),
-        ])
-      let path = try EnhanceTraining.run(
-        recipe, speech: speech, noise: noise, initial: initial, folder: output
-      ) { progress in
-        console.training(progress, name: recipe.name, validation: "siSDRGain")
-      }
-      console.result(path.escapedForTerminal, [("model", .string(recipe.name)), ("output", .string(path))])
+    try await options.run(
+      "enhance", data: [("speech", speech), ("noise", noise)], validation: "siSDRGain"
+    ) { recipe, initial, folder, progress in
+      try EnhanceTraining.run(
+        recipe, speech: speech, noise: noise, initial: initial, folder: folder, progress: progress)
     }
   }
 }
+
+extension EnhanceTrainingConfiguration: TrainingRecipe {}

@@ -98,8 +98,7 @@ struct Failure: Error {
       case .damaged: self = make(Exit.badData, "model_file")
       case .noFolder: self = make(Exit.cannotCreate, "cannot_create")
       }
-    case is RestorationModelFile.Failure, is EnhancementModelFile.Failure:
-      self = make(Exit.badData, "model_file")
+    case is ModelDescriptionError: self = make(Exit.badData, "model_file")
     case is DeviceError: self = make(Exit.unavailable, "device_unavailable")
     case is MemoryError:
       self = make(Exit.unavailable, "out_of_memory", hint: "lower --memory, --tile or --segment")

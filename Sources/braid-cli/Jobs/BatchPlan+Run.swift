@@ -1,5 +1,6 @@
 import ArgumentParser
 import Braid
+import Foundation
 
 extension BatchPlan {
   /// Goes through the jobs: notes and failures are told, the first of a single file ends the command, a batch goes on
@@ -23,8 +24,12 @@ extension BatchPlan {
     // A file that is not there, or a folder that is not: told before the model is loaded.
     if isSingle, let job = jobs.first {
       if job.input != "-", FileIdentity(job.input) == nil {
-        throw Failure(
-          exitCode: Exit.noInput, code: "not_found", message: "\(job.input): no such file")
+        _ = access(job.input, F_OK)
+        throw errno == EACCES
+          ? Failure(
+            exitCode: Exit.noInput, code: "unreadable",
+            message: "\(job.input): cannot be read: permission denied")
+          : Failure(exitCode: Exit.noInput, code: "not_found", message: "\(job.input): no such file")
       }
       try makeFolder(for: job)
     }

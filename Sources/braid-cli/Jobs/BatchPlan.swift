@@ -109,6 +109,7 @@ struct BatchPlan<Files: BatchFiles> {
       }
     }
     if found.isEmpty {
+      if let (_, failure) = failures.first { throw failure }
       throw Failure(
         exitCode: Exit.noInput, code: "not_found",
         message: "no \(files.noun.several) in \(paths.joined(separator: ", "))",

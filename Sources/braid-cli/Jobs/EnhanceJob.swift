@@ -79,10 +79,12 @@ struct EnhanceJob {
       }
     }
     let parent = path.parentPath.isEmpty ? "." : path.parentPath
-    guard FileIdentity(parent)?.kind == .folder else {
+    let isFolder = FileIdentity(parent)?.kind == .folder
+    guard isFolder, access(parent, W_OK | X_OK) == 0 else {
       throw Failure(
         exitCode: Exit.cannotCreate, code: "cannot_create",
-        message: "\(path): cannot be created: there is no folder \(parent)")
+        message: "\(path): cannot be created: "
+          + (isFolder ? "\(parent) may not be written to" : "there is no folder \(parent)"))
     }
   }
 

@@ -1,10 +1,16 @@
 import Braid
 import Foundation
 
-/// Recipes of training runs, as files.
-enum TrainingRecipe {
+/// What a training run is told by a file.
+protocol TrainingRecipe: Decodable {
+  /// The model's name.
+  var name: String { get }
+  var plan: TrainingPlan { get }
+}
+
+extension TrainingRecipe {
   /// The recipe in a file; what is wrong with it is told with its place.
-  static func read<Recipe: Decodable>(_ type: Recipe.Type, from path: String) throws -> Recipe {
+  static func read(from path: String) throws -> Self {
     guard let data = FileManager.default.contents(atPath: path) else {
       throw Failure(
         exitCode: Exit.noInput, code: "not_found",
@@ -17,7 +23,7 @@ enum TrainingRecipe {
         message: "\(path): \(place.isEmpty ? "" : place.joined(separator: ".") + ": ")\(text)")
     }
     do {
-      return try JSONDecoder().decode(type, from: data)
+      return try JSONDecoder().decode(Self.self, from: data)
     } catch DecodingError.keyNotFound(let key, let context) {
       throw refuse(context, "\"\(key.stringValue)\" is missing")
     } catch DecodingError.typeMismatch(_, let context) {

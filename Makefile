@@ -89,8 +89,9 @@ bench: build
 VERSION = $(shell sed -n 's/.*text = "\(.*\)".*/\1/p' Sources/Braid/BraidVersion.swift)
 STATIC := -c release --static-swift-stdlib -Xswiftc -static-stdlib --scratch-path .build/install
 install: deps
-	$(SWIFT) build $(STATIC) --product braid
-	$(SWIFT) build $(STATIC) -Xlinker -s --product braid_speech
+	$(SWIFT) build $(STATIC) -Xlinker -s --product braid
+	$(SWIFT) build $(STATIC) -Xlinker -s -Xlinker --version-script=$(CURDIR)/Sources/CBraidSpeech/exports.map \
+	  --product braid_speech
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
 	install -m 755 "$$($(SWIFT) build $(STATIC) --show-bin-path)/braid" $(DESTDIR)$(PREFIX)/bin/braid
 	install -m 755 "$$($(SWIFT) build $(STATIC) --show-bin-path)/libbraid_speech.so" $(DESTDIR)$(PREFIX)/lib/libbraid_speech.so

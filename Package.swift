@@ -70,7 +70,7 @@ let package = Package(
         "BraidTensor", "BraidNN", "BraidMixers", "BraidCheckpoint", "BraidTraining", "BraidFiles",
         "CBraidKernels", "CSndFile", "CSampleRate",
       ]),
-    .target(name: "CBraidSpeech"),
+    .target(name: "CBraidSpeech", exclude: ["exports.map"]),
     .target(
       name: "BraidSpeechC", dependencies: ["BraidSpeech", "BraidCheckpoint", "CBraidModels", "CBraidSpeech"]),
     .target(

@@ -21,7 +21,7 @@ struct BraidCommand: AsyncParsableCommand {
   }
 }
 
-extension AsyncParsableCommand {
+extension ParsableArguments {
   /// Runs `body`; what it throws is told and becomes the exit code.
   func reporting(_ console: Console, _ body: () async throws -> Void) async throws {
     do {

@@ -48,6 +48,26 @@ import Testing
     #expect(throws: AudioError.abandoned(path: "-")) { try lost.write([1, 2]) }
   }
 
+  /// Whoever shares a pipe may have made it one that does not block.
+  @Test func pipesThatDoNotBlockAreWaitedFor() async throws {
+    let format = PCMFormat(encoding: .s16le, sampleRate: 16000, channels: 1)
+    let pipe = Pipe()
+    let (input, output) = (pipe.fileHandleForReading, pipe.fileHandleForWriting)
+    for file in [input, output] { #expect(fcntl(file.fileDescriptor, F_SETFL, O_NONBLOCK) == 0) }
+    // More than a pipe holds.
+    let count = 100_000
+    let writer = Thread {
+      usleep(20_000)
+      try? PCMWriter(descriptor: output.fileDescriptor, format: format).write(
+        [Float](repeating: 0.5, count: count))
+      try? output.close()
+    }
+    writer.start()
+    let reader = PCMReader(descriptor: input.fileDescriptor, format: format)
+    #expect(try reader.read(count + 5) == [Float](repeating: 0.5, count: count))
+    #expect(try reader.read(1) == [])
+  }
+
   @Test func listsOfMixturesAreChecked() throws {
     let path = FileManager.default.temporaryDirectory.appendingPathComponent("\(UUID().uuidString).csv").path
     defer { try? FileManager.default.removeItem(atPath: path) }

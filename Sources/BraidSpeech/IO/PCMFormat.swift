@@ -1,4 +1,5 @@
 import CSndFile
+import Glibc
 
 /// Samples without a header, interleaved: how they are stored, their rate and channels, written `s16le:16000:1`.
 public struct PCMFormat: Sendable, Hashable, CustomStringConvertible {
@@ -61,6 +62,16 @@ public struct PCMFormat: Sendable, Hashable, CustomStringConvertible {
   /// The same, as files describe themselves.
   public var audioFormat: AudioFormat {
     AudioFormat(code: Int32(SF_FORMAT_RAW) | encoding.code, sampleRate: sampleRate, channels: channels)
+  }
+
+  /// Whether a call on a descriptor is to be made again; waits first where whoever shares it made it one that does not
+  /// block.
+  static func isPassing(_ code: Int32, on descriptor: Int32, _ event: Int32) -> Bool {
+    if code == EAGAIN {
+      var waited = pollfd(fd: descriptor, events: Int16(event), revents: 0)
+      _ = poll(&waited, 1, -1)
+    }
+    return code == EINTR || code == EAGAIN
   }
 
   /// Bytes of one sample of every channel.

@@ -29,7 +29,7 @@ public final class PCMReader: SampleSource {
       }
       if got == 0 { break }
       if got < 0 {
-        if errno == EINTR { continue }
+        if PCMFormat.isPassing(errno, on: descriptor, POLLIN) { continue }
         throw AudioError.unreadable(path: path, reason: String(cString: strerror(errno)))
       }
       count += got

@@ -25,7 +25,7 @@ public final class PCMWriter: SampleSink {
       }
       if count < 0 {
         let code = errno
-        if code == EINTR { continue }
+        if PCMFormat.isPassing(code, on: descriptor, POLLOUT) { continue }
         if code == EPIPE { throw AudioError.abandoned(path: path) }
         throw AudioError.cannotWrite(path: path, reason: String(cString: strerror(code)))
       }

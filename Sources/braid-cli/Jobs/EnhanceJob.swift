@@ -100,7 +100,9 @@ struct EnhanceJob {
   private func blockFrames(_ source: any SampleSource) -> Int {
     guard pipeline.latency != nil else { return 1 << 15 }
     let seconds = blockSeconds ?? (source is PCMReader ? 0.01 : 1)
-    return max(1, Int(seconds * Double(source.format.sampleRate)))
+    // Blocks of any size give the same samples; this one fits in memory.
+    let most = (1 << 22) / source.format.channels
+    return max(1, min(most, Int(seconds * Double(source.format.sampleRate))))
   }
 
   private func open(

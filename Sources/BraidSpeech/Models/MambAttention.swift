@@ -59,7 +59,7 @@ public struct MambAttention: EnhancementModel {
     var x = halving(dense(Tensor.stacked(channels, axis: -1), behind: first), axes: half)
     // The encoder's maps are the largest, and nothing that follows has their size: of a long recording they go back to
     // the system instead of being kept for reuse.
-    if !Autograd.isRecording && x.elementCount >= 8 << 20 { Memory.releaseCache() }
+    if !Autograd.isRecording && x.elementCount >= 16 << 20 { Memory.releaseCache() }
     for block in blocks { block.apply(to: &x) }
     let (real, imaginary) = phase(x)
     let mask = magnitude(x)

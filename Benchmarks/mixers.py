@@ -3,9 +3,10 @@
 
     python3 Benchmarks/mixers.py --braid .build/release/braid [--runs 5] [--only selective-scan,ssd] [--limit 4] [--quick]
 
-Shapes and rows are those of `braid bench mixers`. Braid and PyTorch take turns. Each PyTorch form is timed as it is and
-with float32 matmul precision "medium". Forms that loop over steps take time in proportion to their length: where a
-whole run would take longer than --limit seconds they run over fewer steps and the time is scaled, which the table says.
+Shapes and rows are those of `braid bench mixers`. Braid and PyTorch take turns; a turn is the median of its runs, the
+first not counted, where they are short. Each PyTorch form is timed as it is and with float32 matmul precision "medium".
+Forms that loop over steps take time in proportion to their length: where a whole run would take longer than --limit
+seconds they run over fewer steps and the time is scaled, which the table says.
 --quick takes every row once over few steps, to see that all of them work. PyTorch comes from PyPI into a virtual
 environment under .build, unless --python names an interpreter that has it.
 """
@@ -318,6 +319,14 @@ class Asked(bench.Worker):
             sys.exit(f"no answer to {' '.join(words)}: {' '.join(answer)}")
         return [float(word) for word in answer[1:]]
 
+    def measure(self, *words):
+        """The median answer of a turn. Runs of less than a second are repeated for a tenth of one, and the first does
+        not count: the other program's threads still spin then, and this one's sleep."""
+        answers = [self.ask(*words)]
+        while answers[0][0] < 1 and (len(answers) < 2 or sum(answer[0] for answer in answers) < 0.1):
+            answers.append(self.ask(*words))
+        return sorted(answers[1:] or answers)[(len(answers) - 1) // 2]
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
@@ -351,10 +360,10 @@ def main():
         forms = [(form, precision) for form, _ in ROWS[row] for precision in ("highest", "medium")]
         times, steps, forward, backward = {form: [] for form in forms}, {}, [], []
         for _ in range(runs):
-            forward += braid.ask(row, "forward")
-            backward += braid.ask(row, "backward")
+            forward += braid.measure(row, "forward")
+            backward += braid.measure(row, "backward")
             for form in forms:
-                seconds, length = torch.ask(row, *form)
+                seconds, length = torch.measure(row, *form)
                 times[form].append(seconds)
                 steps[form] = int(length)
         head = {line.split()[0]: line.split()[1:] for line in braid.head}

@@ -10,6 +10,7 @@
 #define BLOCK_MULTIPLY braid_block_multiply_avx512
 #include "../common/recurrence.inc"
 #include "../common/recurrence_channels.inc"
+#include "../common/recurrence_channels_gradient.inc"
 #pragma clang attribute pop
 
 void braid_fill_recurrence_avx512(braid_recurrence_kernels *table) { fill_recurrence(table); }
